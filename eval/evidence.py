@@ -1,0 +1,37 @@
+"""What a suite sees and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+Measures = dict[str, dict[str, dict[str, dict[str, dict[str, Any]]]]]  # split -> skill -> measure -> model -> entry
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a suite sees.
+
+    questions : `records.QUESTION` columns and `split`; answers : model -> `records.ANSWER` columns;
+    sets : model -> columns `eval.scores.SETS`, for models that are calibrated; alpha : promised miscoverage;
+    resamples, seed : of the bootstrap; probes : name -> stored answers to a suite's extra questions.
+    """
+
+    questions: pd.DataFrame
+    answers: Mapping[str, pd.DataFrame]
+    sets: Mapping[str, pd.DataFrame]
+    alpha: float
+    resamples: int
+    seed: int
+    probes: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Result:
+    """A suite's measures, and the table of rows that they rest on."""
+
+    measures: Measures
+    table: pd.DataFrame

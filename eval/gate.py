@@ -1,0 +1,168 @@
+"""Does today's twin fall behind the released one? Paired with the released answers, whole episodes the unit, Holm over all.
+
+A measure fails when today is worse than the release by more than its margin, beyond chance. Coverage below its band fails too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+from scipy import optimize, stats
+
+from eval.measures import MEANS, Sample, better, estimate, unit_of
+from eval.scores import SCORE
+from eval.verdict import Comparison, Coverage, GateReport
+
+SPLIT, MODEL = "test", "twin"
+POWER = 0.8
+
+
+class Primary(Protocol):
+    """One measure that may not get worse by more than `margin` (the recipe's `gate.measures`)."""
+
+    @property
+    def skill(self) -> str: ...
+    @property
+    def measure(self) -> str: ...
+    @property
+    def margin(self) -> float: ...
+
+
+def verdict(
+    today: pd.DataFrame,
+    release: pd.DataFrame | None,
+    metrics: Mapping[str, Any],
+    measures: Sequence[Primary],
+    alpha: float,
+    episodes_seen: int = 3,
+) -> GateReport:
+    """Judge today's twin.
+
+    Parameters
+    ----------
+    today, release : rows of `eval.scores.SCORE` (other models and splits are ignored); release None: there is none yet.
+    metrics : split -> skill -> measure -> model -> entry of the suite "quality"; its coverage bands are held too.
+    measures : at most eight. alpha : chance of failing a twin no worse than the margins, over all measures (Holm 1979).
+    episodes_seen : with fewer episodes in common nothing can be compared.
+
+    Returns
+    -------
+    GateReport
+        "fail" where a measure is worse or can't be measured, or coverage is too low; "not comparable" (not passed) where
+        fewer than half of the released questions are there today; "no baseline" (passed) where there is no release.
+    """
+    coverage = _coverage(metrics)
+    low = [row.skill for row in coverage if not row.ok]
+    notes = [f"coverage is too low on: {', '.join(low)}"] if low else []
+    if release is None:
+        notes.append("no released answers to compare with: `twinforge gate --accept` makes today's the baseline")
+        return GateReport("fail" if low else "no baseline", not low, alpha, (), coverage, tuple(notes))
+    ours, theirs = _paired(_twin(today), _twin(release))
+    share = len(ours) / max(len(_twin(release)), 1)
+    if share < 0.5 or ours["episode"].nunique() < episodes_seen:
+        notes.append(
+            f"only {share:.0%} of the released questions are among today's, so the two can't be compared: "
+            "if the data changed on purpose, look at the report and run `twinforge gate --accept`"
+        )
+        return GateReport("not comparable", False, alpha, (), coverage, tuple(notes))
+    rows = _with_holm([_compare(ours, theirs, each, alpha / len(measures)) for each in measures], alpha)
+    bad = [f"{row.skill} {row.measure}" for row in rows if row.finding in ("worse", "not measured")]
+    notes += [f"{name} fails" for name in bad]
+    notes.append(
+        f"{len(ours)} questions in {ours['episode'].nunique()} episodes compared; {share:.0%} of the released ones"
+    )
+    passed = not bad and not low
+    return GateReport("pass" if passed else "fail", passed, alpha, rows, coverage, tuple(notes))
+
+
+def baseline(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows to keep as the released answers: the twin's on the test split, under `SCORE`."""
+    return _twin(table)[SCORE.names].sort_values("question", ignore_index=True)
+
+
+def _twin(table: pd.DataFrame) -> pd.DataFrame:
+    return table[(table["model"] == MODEL) & (table["split"] == SPLIT)]
+
+
+def _paired(today: pd.DataFrame, release: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    common = sorted(set(today["question"]) & set(release["question"]))
+    return (frame.set_index("question", drop=False).loc[common] for frame in (today, release))  # type: ignore[return-value]
+
+
+def _compare(today: pd.DataFrame, release: pd.DataFrame, primary: Primary, level: float) -> Comparison:
+    """Jackknife over episodes of the paired difference: Efron and Tibshirani (1993), chapter 11; Student's t, episodes - 1."""
+    mine = pd.Series(True, today.index) if primary.skill == "all" else today["skill"] == primary.skill
+    column = next((measure.column for measure in MEANS if measure.name == primary.measure), "right")
+    rows = mine & today[column].notna() & release[column].notna()
+    ours, theirs = today[rows], release[rows]
+    count = ours["episode"].nunique()
+    left_out = 1 - np.eye(count)
+    sample = Sample(pd.Index(sorted(ours["episode"].unique())), left_out)
+    unit = unit_of(ours)
+    new, old = (estimate(each, primary.measure, sample, unit) for each in (ours, theirs))
+    if new is None or old is None or count < 2:
+        return Comparison(primary.skill, primary.measure, primary.margin, n=len(ours), episodes=count)
+    sign = -1 if better(primary.measure) == "lower" else 1
+    gain, kept = sign * (new.value - old.value), sign * (new.draws - old.draws)
+    error = float(np.sqrt((count - 1) / count * np.nansum((kept - np.nanmean(kept)) ** 2)))
+    half = stats.t.ppf(0.975, count - 1) * error
+    share = any(measure.share for measure in MEANS if measure.name == primary.measure)
+    return Comparison(
+        skill=primary.skill,
+        measure=primary.measure,
+        margin=primary.margin,
+        release=old.value,
+        today=new.value,
+        gain=gain,
+        low=gain - half,
+        high=gain + half,
+        n=new.n,
+        episodes=count,
+        p=_chance(gain + primary.margin, error, count),
+        smallest=_smallest(primary.margin, error, new.n, count, level, share),
+        finding="not worse" if gain - stats.t.ppf(0.95, count - 1) * error >= -primary.margin else "unclear",
+    )
+
+
+def _chance(excess: float, error: float, episodes: int) -> float:
+    if error < 1e-12:
+        return 1.0 if excess >= -1e-12 else 0.0
+    return float(stats.t.cdf(excess / error, episodes - 1))
+
+
+def _smallest(margin: float, error: float, n: int, episodes: int, level: float, share: bool) -> float | None:
+    """The loss d with margin + (t_level + t_power) * error(d) = d.
+
+    For a share, error(d) is at least that of a loss d in which no answer got better: sqrt(d (1 - d) / n).
+    """
+    reach = stats.t.ppf(1 - level, episodes - 1) + stats.t.ppf(POWER, episodes - 1)
+    if not share:
+        return margin + reach * error if error > 1e-12 else None
+
+    def lack(loss: float) -> float:
+        return margin + reach * max(error, np.sqrt(loss * (1 - loss) / n)) - loss
+
+    start = margin + 1e-9
+    return float(optimize.brentq(lack, start, 1.0)) if lack(1.0) < 0 < lack(start) else None
+
+
+def _with_holm(rows: list[Comparison], alpha: float) -> tuple[Comparison, ...]:
+    """Holm (1979): the i-th smallest of m p-values times m - i, made monotone."""
+    order = np.argsort([row.p for row in rows], kind="stable")
+    adjusted = np.minimum(1, np.maximum.accumulate([rows[at].p * (len(rows) - i) for i, at in enumerate(order)]))
+    holm = dict(zip(order.tolist(), adjusted.tolist(), strict=True))
+    judged = [replace(row, holm=holm[i]) for i, row in enumerate(rows)]
+    return tuple(replace(row, finding="worse") if row.holm <= alpha else row for row in judged)
+
+
+def _coverage(metrics: Mapping[str, Any]) -> tuple[Coverage, ...]:
+    found = []
+    for skill, cell in metrics.get(SPLIT, {}).items():
+        entry = cell.get("coverage", {}).get(MODEL, {})
+        if "ok" in entry:
+            found.append(Coverage(skill, *(entry[key] for key in ("value", "band_low", "band_high", "n", "ok"))))
+    return tuple(found)

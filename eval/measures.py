@@ -1,0 +1,231 @@
+"""From scored rows to measures with intervals: means, macro F1, calibration error and paired leads, per cell.
+
+A cell is one skill (or "all") of one split. All cells of a split share one set of episode weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from eval.bootstrap import basic_interval, episode_weights, interval, ratio_draws, share_interval
+from twinforge.errors import UserError
+
+Better = Literal["higher", "lower", "inside"]
+Entry = dict[str, Any]
+Cell = dict[str, dict[str, Entry]]  # measure -> model -> entry
+BINS = 10
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A mean over rows where `column` is defined. `share`: every row is 0 or 1. `unit`: in the question's unit."""
+
+    name: str
+    column: str
+    better: Better
+    meaning: str
+    share: bool = False
+    unit: bool = False
+
+
+MEANS = (
+    Measure(
+        "accuracy",
+        "right",
+        "higher",
+        "share right; a number within its tolerance, an unanswerable one refused",
+        share=True,
+    ),
+    Measure("log_score", "log_score", "higher", "mean ln p(truth), nats (numbers: mass of the nearest grid value)"),
+    Measure("brier", "brier", "lower", "choices: squared distance of p from the truth, 0 to 2"),
+    Measure(
+        "interval_score",
+        "interval_score",
+        "lower",
+        "numbers: width of the model's own interval plus penalties",
+        unit=True,
+    ),
+    Measure("mae", "error", "lower", "numbers: mean absolute error of the median", unit=True),
+    Measure("coverage", "covered", "inside", "share of truths in the calibrated set", share=True),
+    Measure("set_size", "size", "lower", "choices: labels in the calibrated set"),
+    Measure("width", "width", "lower", "numbers: width of the calibrated interval", unit=True),
+    Measure("abstention", "refused", "lower", "share refused", share=True),
+    Measure("false_refusal", "false_refusal", "lower", "share of the answerable refused", share=True),
+    Measure("refusal_recall", "refusal_recall", "higher", "share of the unanswerable refused", share=True),
+    Measure(
+        "regret", "regret", "lower", "recommendations: best payoff minus that of the chosen (refused: of the worst)"
+    ),
+    Measure("tokens", "tokens", "lower", "tokens an answer"),
+    Measure("seconds", "seconds", "lower", "seconds an answer"),
+)
+OTHERS: dict[str, tuple[Better, str]] = {
+    "macro_f1": ("higher", "choices: mean F1 over the labels, the refusal included"),
+    "calibration_error": ("lower", "expected calibration error, ten bins of confidence"),
+    "accuracy_lead": ("higher", "accuracy of the twin minus the model's, on the questions both answered"),
+    "llm_lead": (
+        "higher",
+        "accuracy of the tuned language model alone minus the model's, on the questions both answered",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The resampling plan of a split: its episodes, and how often each is drawn, shape (resamples, episodes)."""
+
+    episodes: pd.Index
+    weights: np.ndarray
+
+    @classmethod
+    def of(cls, episodes: Iterable[str], resamples: int, seed: int) -> Sample:
+        index = pd.Index(sorted(set(episodes)))
+        return cls(index, episode_weights(len(index), resamples, seed))
+
+    def sums(self, rows: pd.DataFrame, values: np.ndarray) -> np.ndarray:
+        """Total of each column of `values` (rows, k) in each episode, shape (episodes, k)."""
+        totals = np.zeros((len(self.episodes), values.shape[1]))
+        np.add.at(totals, self.episodes.get_indexer(pd.Index(rows["episode"])), values)
+        return totals
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A measure's value on all rows, and under each row of the weights; n rows in so many episodes."""
+
+    value: float
+    draws: np.ndarray
+    n: int
+    episodes: int
+
+
+def cell(rows: pd.DataFrame, sample: Sample) -> Cell:
+    """All measures of all models over the scored rows of one cell."""
+    unit = unit_of(rows)
+    result: Cell = {}
+    for model, own in rows.groupby("model", sort=False):
+        for measure, found in _means(own, MEANS, sample, unit):
+            more = {"unit": unit} if measure.unit else {}
+            bounds = _share_bounds(found) if measure.share else interval(found.draws, found.episodes)
+            result.setdefault(measure.name, {})[str(model)] = entry(found, bounds, measure.better, **more)
+        if f1 := _macro_f1(own, sample):
+            result.setdefault("macro_f1", {})[str(model)] = entry(f1, interval(f1.draws, f1.episodes), "higher")
+        error = _calibration(own, sample)
+        bounds = basic_interval(error.value, error.draws, error.episodes)
+        result.setdefault("calibration_error", {})[str(model)] = entry(error, bounds, "lower")
+    for name, of in (("accuracy_lead", "twin"), ("llm_lead", "llm")):
+        if leads := _leads(rows, of, sample):
+            result[name] = leads
+    return result
+
+
+def estimate(rows: pd.DataFrame, name: str, sample: Sample, unit: str) -> Estimate | None:
+    """One measure of one model's rows by its name in metrics.json; None where no row defines it.
+
+    Raises
+    ------
+    UserError
+        No such measure.
+    """
+    if name == "macro_f1":
+        return _macro_f1(rows, sample)
+    if name == "calibration_error":
+        return _calibration(rows, sample) if len(rows) else None
+    measures = [measure for measure in MEANS if measure.name == name]
+    if not measures:
+        known = ", ".join([*(measure.name for measure in MEANS), "macro_f1", "calibration_error"])
+        raise UserError(f"measure {name!r} is unknown; choose one of {known}")
+    return next((found for _, found in _means(rows, measures, sample, unit)), None)
+
+
+def better(name: str) -> Better:
+    """Which direction of a measure is the good one."""
+    return next((measure.better for measure in MEANS if measure.name == name), None) or OTHERS[name][0]
+
+
+def unit_of(rows: pd.DataFrame) -> str:
+    """The one unit of the number questions, else "tolerances": then they are measured in multiples of their tolerance."""
+    units = rows.loc[rows["kind"] == "number", "unit"].unique()
+    return str(units[0]) if len(units) == 1 else "tolerances"
+
+
+def entry(found: Estimate, bounds: tuple[float, float], better: Better, **more: object) -> Entry:
+    """One figure as metrics.json holds it; an interval that can't be given is null."""
+    low, high = (float(bound) if np.isfinite(bound) else None for bound in bounds)
+    return {"value": found.value, "low": low, "high": high, "n": found.n, "better": better, **more}
+
+
+def _share_bounds(found: Estimate) -> tuple[float, float]:
+    return share_interval(found.value, found.draws, found.n, found.episodes)
+
+
+def _means(
+    rows: pd.DataFrame, measures: Sequence[Measure], sample: Sample, unit: str
+) -> Iterator[tuple[Measure, Estimate]]:
+    values = rows[[measure.column for measure in measures]].to_numpy(float, copy=True)
+    if unit == "tolerances":
+        scaled = [i for i, measure in enumerate(measures) if measure.unit]
+        values[:, scaled] /= rows["scale"].to_numpy()[:, None]
+    known = np.isfinite(values)
+    sums, counts = sample.sums(rows, np.where(known, values, 0)), sample.sums(rows, known.astype(float))
+    draws, episodes = ratio_draws(sums, counts, sample.weights), (counts > 0).sum(0)
+    for i, measure in enumerate(measures):
+        if n := int(known[:, i].sum()):
+            yield measure, Estimate(float(sums[:, i].sum() / n), draws[:, i], n, int(episodes[i]))
+
+
+def _macro_f1(rows: pd.DataFrame, sample: Sample) -> Estimate | None:
+    rows = rows[rows["kind"] == "choice"]
+    if not len(rows):
+        return None
+    codes, labels = pd.factorize(pd.concat([rows["label_true"], rows["label_said"]]))
+    true, said = codes.reshape(2, -1)
+    at, hit = sample.episodes.get_indexer(pd.Index(rows["episode"])), true == said
+    totals = np.zeros((len(sample.episodes), 2 * len(labels)))
+    np.add.at(totals, (at[hit], true[hit]), 1)
+    np.add.at(totals, (at, len(labels) + true), 1)
+    np.add.at(totals, (at, len(labels) + said), 1)
+    value = float(_f1(totals.sum(0)))
+    return Estimate(value, _f1(sample.weights @ totals), len(rows), rows["episode"].nunique())
+
+
+def _f1(totals: np.ndarray) -> np.ndarray:
+    """Mean F1 over the labels seen; the last axis holds hits, then times meant plus times said, a label each."""
+    hits, seen = np.split(totals, 2, axis=-1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(seen > 0, 2 * hits / seen, 0).sum(-1) / (seen > 0).sum(-1)
+
+
+def confidence_bins(confidence: np.ndarray) -> np.ndarray:
+    """Bin of each confidence, 0 to 9: ten of equal width."""
+    return np.minimum((confidence * BINS).astype(int), BINS - 1)
+
+
+def _calibration(rows: pd.DataFrame, sample: Sample) -> Estimate:
+    """Naeini et al. (2015), "Obtaining Well Calibrated Probabilities Using Bayesian Binning"."""
+    gap = (rows["confidence"] - rows["right"]).to_numpy()
+    gaps = sample.sums(rows, np.eye(BINS)[confidence_bins(rows["confidence"].to_numpy())] * gap[:, None])
+    counts = sample.sums(rows, np.ones((len(rows), 1)))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        draws = np.abs(sample.weights @ gaps).sum(1) / (sample.weights @ counts)[:, 0]
+    return Estimate(float(np.abs(gaps.sum(0)).sum() / len(rows)), draws, len(rows), rows["episode"].nunique())
+
+
+def _leads(rows: pd.DataFrame, of: str, sample: Sample) -> dict[str, Entry]:
+    """Accuracy of the model `of` minus each other's, on common questions."""
+    first = rows.loc[rows["model"] == of].set_index("question")["right"]
+    result = {}
+    for model, own in rows.groupby("model", sort=False):
+        common = own[own["question"].isin(first.index)]
+        if model == of or not len(common):
+            continue
+        gain = first.loc[common["question"]].to_numpy() - common["right"].to_numpy()
+        sums, counts = sample.sums(common, gain[:, None]), sample.sums(common, np.ones((len(common), 1)))
+        draws = ratio_draws(sums, counts, sample.weights)[:, 0]
+        found = Estimate(float(gain.mean()), draws, len(common), common["episode"].nunique())
+        result[str(model)] = entry(found, interval(draws, found.episodes), "higher")
+    return result

@@ -1,0 +1,183 @@
+"""One HTML file that opens from disk: the verdict, the figures, the plots, the worst answers. It loads nothing from anywhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from eval.measures import MEANS, OTHERS
+from eval.plots import INK
+from eval.verdict import BAD, GateReport
+from twinforge.records import REFUSAL, space_of
+
+MODELS = (
+    "twin",
+    "llm",
+    "boost",
+    "rule",
+    "base-best",
+    "base",
+    "base-few",
+    "base-prior",
+    "majority",
+    "persistence",
+    "copy",
+)
+MEANINGS = {
+    **{measure.name: measure.meaning for measure in MEANS},
+    **{name: text for name, (_, text) in OTHERS.items()},
+}
+WORST, WORST_PER_SKILL = 20, 5
+TITLES = {
+    "test": "Test: days drawn from the same period",
+    "test|rule-wrong": "Test, where the operator's rule is wrong",
+    "shift": "Shift: another regime, on purpose",
+    "shift|rule-wrong": "Shift, where the operator's rule is wrong",
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A value, its interval and count as text; n is given once where it is not that of the row's first model."""
+
+    value: str
+    interval: str
+    n: int
+
+
+@dataclass(frozen=True)
+class Row:
+    name: str
+    meaning: str
+    cells: tuple[Figure | None, ...]
+
+
+@dataclass(frozen=True)
+class Block:
+    """One table: measures or skills down, models across."""
+
+    title: str
+    note: str
+    corner: str
+    models: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+def render(
+    sector: str,
+    gate: GateReport,
+    quality: Mapping[str, Any],
+    table: pd.DataFrame,
+    questions: pd.DataFrame,
+    answers: pd.DataFrame,
+    plots: Mapping[str, str],
+) -> str:
+    """The report as HTML.
+
+    Parameters
+    ----------
+    quality : split -> skill -> measure -> model -> entry. table : rows of `eval.scores.SCORE`.
+    questions, answers : `records.QUESTION` of the test split, and the twin's `records.ANSWER`.
+    plots : name -> SVG file's text.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
+    )
+    return environment.get_template("report.html.j2").render(
+        sector=sector,
+        gate=gate,
+        bad=BAD,
+        blocks=blocks(quality),
+        plots=[
+            {"svg": inline(name, svg), "full": "test_day" in name or "by_skill" in name} for name, svg in plots.items()
+        ],
+        worst=worst_answers(table, questions, answers),
+        meanings=MEANINGS,
+    )
+
+
+def blocks(quality: Mapping[str, Any]) -> list[Block]:
+    """All measures on the whole of each split, then accuracy and coverage skill by skill."""
+    made = []
+    for split, skills in quality.items():
+        whole = skills.get("all", {})
+        title = TITLES.get(split, split)
+        models = _models(whole)
+        rows = tuple(_row(name, MEANINGS.get(name, ""), whole[name], models) for name in MEANINGS if name in whole)
+        made.append(Block(title, "Each model on the questions it answers.", "all skills", models, rows))
+        for measure in ("accuracy", "coverage"):
+            found = {skill: cell[measure] for skill, cell in skills.items() if skill != "all" and measure in cell}
+            names = tuple(model for model in MODELS if any(model in entries for entries in found.values()))
+            lines = tuple(_row(skill, "", entries, names) for skill, entries in found.items())
+            if lines and "|" not in split:
+                made.append(Block(f"{title}: {measure} by skill", MEANINGS[measure], "skill", names, lines))
+    return made
+
+
+def inline(name: str, svg: str) -> Markup:
+    """An SVG that may stand in a page beside others: ids of its own, ink in the page's colour."""
+    body = svg[svg.index("<svg") :].replace(INK, "currentColor")
+    body = re.sub(r'(\bid="|url\(#|href="#)', rf"\1{name}-", body)
+    return Markup(re.sub(r"<svg\b", f'<svg role="img" aria-label="{name.replace("_", " ")}"', body, count=1))
+
+
+def worst_answers(table: pd.DataFrame, questions: pd.DataFrame, answers: pd.DataFrame) -> list[dict[str, Any]]:
+    """The twin's surest wrong answers on the test split."""
+    twin = table[(table["model"] == "twin") & (table["split"] == "test") & (table["right"] == 0)]
+    order = twin.sort_values(["confidence", "question"], ascending=[False, True])
+    chosen = order[order.groupby("skill").cumcount() < WORST_PER_SKILL].head(WORST)
+    by_id, vectors = questions.set_index("id", drop=False), answers.set_index("question")["p"]
+    return [
+        _told(row, by_id.loc[row["question"]], np.asarray(vectors[row["question"]])) for _, row in chosen.iterrows()
+    ]
+
+
+def _told(row: pd.Series, question: pd.Series, p: np.ndarray) -> dict[str, Any]:
+    choice = question["kind"] == "choice"
+    known = pd.notna(row["low"]) and not choice
+    return {
+        **{name: question[name] for name in ("skill", "text", "episode", "evidence", "context")},
+        "time": f"{question['time']:%Y-%m-%d %H:%M}",
+        "said": _words(question, row["predicted"]),
+        "truth": _words(question, row["truth"]),
+        "confidence": f"{row['confidence']:.0%}",
+        "interval": f"{row['low']:g} to {row['high']:g} {question['unit']}" if known else "",
+        "spread": _spread(space_of(question).labels, p) if choice else "",
+    }
+
+
+def _words(question: pd.Series, answer: float) -> str:
+    if pd.isna(answer):
+        return REFUSAL
+    return str(question["options"][int(answer)]) if question["kind"] == "choice" else f"{answer:g} {question['unit']}"
+
+
+def _spread(labels: Sequence[str], p: np.ndarray) -> str:
+    return "; ".join(f"{labels[i]} {p[i]:.0%}" for i in np.argsort(-p, kind="stable"))
+
+
+def _models(cell: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    found = {model for entries in cell.values() for model in entries}
+    return (*(model for model in MODELS if model in found), *sorted(found - set(MODELS)))
+
+
+def _row(name: str, meaning: str, entries: Mapping[str, Mapping[str, Any]], models: Sequence[str]) -> Row:
+    return Row(name, meaning, tuple(_figure(entries[model]) if model in entries else None for model in models))
+
+
+def _figure(entry: Mapping[str, Any]) -> Figure:
+    low, high = entry["low"], entry["high"]
+    interval = "" if low is None or high is None else f"{_number(low)} to {_number(high)}"
+    return Figure(_number(entry["value"]) + (" !" if entry.get("ok") is False else ""), interval, entry["n"])
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"

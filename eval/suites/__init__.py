@@ -1,0 +1,13 @@
+"""The suites: each a pure function from stored questions, answers and calibrated sets to measures.
+
+A suite is a module with `run(evidence) -> Result`, listed here under the name it has in metrics.json.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from eval.evidence import Evidence, Result
+from eval.suites import quality
+
+SUITES: dict[str, Callable[[Evidence], Result]] = {"quality": quality.run}

@@ -1,0 +1,137 @@
+"""The gate's verdict as data, as a terminal's table and as markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from rich.table import Table
+
+Outcome = Literal["pass", "fail", "no baseline", "not comparable"]
+Finding = Literal["worse", "not worse", "unclear", "not measured"]
+MEANINGS: dict[Finding, str] = {
+    "worse": "worse by more than the margin, beyond chance: fails",
+    "not worse": "shown to be no worse than the margin allows",
+    "unclear": "neither shown: too few episodes for this margin; does not fail",
+    "not measured": "no question defines it on both sides: fails",
+}
+COMPARED = ("skill", "measure", "release", "today", "gain (95 %)", "margin", "p (Holm)", "smallest loss seen", "n", "finding")  # fmt: skip
+COVERED = ("skill", "coverage", "band", "n", "finding")
+BAD = ("worse", "not measured", "too low")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One primary measure, today against the release, on the questions both answered.
+
+    gain : today minus release, signed so that positive is better; low, high : its 95 % interval (Student's t, episodes);
+    p : chance of a gain this low, were the true one -margin; holm : p adjusted; smallest : the smallest true loss that
+    would have failed with 80 % power (None where the answers are the same and the measure is no share).
+    """
+
+    skill: str
+    measure: str
+    margin: float
+    n: int
+    episodes: int
+    release: float | None = None
+    today: float | None = None
+    gain: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float = 1.0
+    holm: float = 1.0
+    smallest: float | None = None
+    finding: Finding = "not measured"
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Coverage of one skill on the test split against the band that agrees with the promise."""
+
+    skill: str
+    value: float
+    band_low: float
+    band_high: float
+    n: int
+    ok: bool
+
+
+@dataclass(frozen=True)
+class GateReport:
+    """The verdict, and all that it rests on."""
+
+    verdict: Outcome
+    passed: bool
+    alpha: float
+    measures: tuple[Comparison, ...]
+    coverage: tuple[Coverage, ...]
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As gate.json holds it."""
+        value = asdict(self)
+        return {key: list(part) if isinstance(part, tuple) else part for key, part in value.items()}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> GateReport:
+        """Read what `to_json` gave."""
+        parts = {
+            "measures": tuple(Comparison(**row) for row in value["measures"]),
+            "coverage": tuple(Coverage(**row) for row in value["coverage"]),
+            "notes": tuple(value["notes"]),
+        }
+        return cls(**{**value, **parts})
+
+    def markdown(self) -> str:
+        """The verdict as a table for a CI job's summary."""
+        lines = [f"## Gate: {self.verdict}", ""]
+        for head, rows in self.tables_of_text():
+            if rows:
+                lines += [_line(head), _line(["---"] * len(head)), *map(_line, rows), ""]
+        return "\n".join([*lines, *(f"- {note}" for note in self.notes), ""])
+
+    def tables(self) -> list[Table]:
+        """The same for a terminal."""
+        return [_rich(head, rows, f"gate: {self.verdict}", self.passed) for head, rows in self.tables_of_text() if rows]
+
+    def tables_of_text(self) -> list[tuple[Sequence[str], list[list[str]]]]:
+        """Heads and rows as text: the measures compared, then the coverage; the last column is the finding."""
+        return [
+            (COMPARED, [_compared(row) for row in self.measures]),
+            (COVERED, [_covered(row) for row in self.coverage]),
+        ]
+
+
+def _rich(head: Sequence[str], rows: Sequence[Sequence[str]], title: str, passed: bool) -> Table:
+    table = Table(*head, title=title, title_style="bold green" if passed else "bold red")
+    for row in rows:
+        table.add_row(*row, style="red" if row[-1] in BAD else None)
+    return table
+
+
+def _compared(row: Comparison) -> list[str]:
+    gain = "" if row.gain is None else f"{row.gain:+.4f} [{row.low:+.4f}, {row.high:+.4f}]"
+    values = ["" if value is None else f"{value:.4f}" for value in (row.release, row.today)]
+    smallest = "" if row.smallest is None else f"{row.smallest:.4f}"
+    return [
+        row.skill,
+        row.measure,
+        *values,
+        gain,
+        f"{row.margin:g}",
+        f"{row.holm:.3g}",
+        smallest,
+        str(row.n),
+        row.finding,
+    ]
+
+
+def _covered(row: Coverage) -> list[str]:
+    place = "too low" if not row.ok else "above its band" if row.value > row.band_high else "as promised"
+    return [row.skill, f"{row.value:.4f}", f"{row.band_low:.3f} to {row.band_high:.3f}", str(row.n), place]
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"

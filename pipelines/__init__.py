@@ -1,0 +1,182 @@
+"""The pipeline's stages, one module each: files in, library calls, files out. The paths stand here and nowhere else."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import select
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from twinforge.errors import UserError
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where a sector's files lie, relative to the project's folder (`root`)."""
+
+    sector: str
+    root: Path = Path()
+
+    def _at(self, top: str, *names: str) -> Path:
+        return self.root.joinpath(*top.split("/"), self.sector, *names)
+
+    def recipe(self, stage: str) -> Path:
+        return self._at("data/recipe", f"{stage}.yaml")
+
+    @property
+    def lake(self) -> Path:
+        return self._at("data/lake")
+
+    @property
+    def observations(self) -> Path:
+        return self.lake / "observations"
+
+    @property
+    def outcomes(self) -> Path:
+        return self.lake / "outcomes"
+
+    @property
+    def episodes(self) -> Path:
+        return self.lake / "episodes.parquet"
+
+    @property
+    def knowledge(self) -> Path:
+        return self.lake / "knowledge.parquet"
+
+    @property
+    def standards(self) -> Path:
+        return self.lake / "standards.parquet"
+
+    @property
+    def curated(self) -> Path:
+        return self._at("data/curated")
+
+    def questions(self, split: str) -> Path:
+        """Question table of `train`, `calibration`, `test` or `shift`."""
+        return self.curated / f"{split}.parquet"
+
+    @property
+    def curate_report(self) -> Path:
+        return self.curated / "report.json"
+
+    @property
+    def adapter(self) -> Path:
+        return self._at("models", "adapter")
+
+    @property
+    def experts(self) -> Path:
+        return self._at("models", "experts")
+
+    @property
+    def training(self) -> Path:
+        return self._at("models", "training.json")
+
+    @property
+    def integration(self) -> Path:
+        return self._at("models", "integration.json")
+
+    @property
+    def calibration(self) -> Path:
+        return self._at("models", "calibration.json")
+
+    @property
+    def answers(self) -> Path:
+        return self._at("data/answers")
+
+    def answers_of(self, model: str) -> Path:
+        """Answer table of one model: `twin` is the integrated one, the others stand in `answers`."""
+        return self.twin_answers if model == "twin" else self.answers / f"{model}.parquet"
+
+    @property
+    def probes(self) -> Path:
+        return self._at("data/probes")
+
+    @property
+    def integrated(self) -> Path:
+        return self._at("data/integrated")
+
+    @property
+    def twin_answers(self) -> Path:
+        return self.integrated / "twin.parquet"
+
+    @property
+    def reports(self) -> Path:
+        return self._at("reports")
+
+    @property
+    def metrics(self) -> Path:
+        return self.reports / "metrics.json"
+
+    @property
+    def suites(self) -> Path:
+        return self.reports / "suites"
+
+    @property
+    def plots(self) -> Path:
+        return self.reports / "plots"
+
+    @property
+    def gate(self) -> Path:
+        return self.reports / "gate.json"
+
+    @property
+    def report(self) -> Path:
+        return self.reports / "index.html"
+
+    @property
+    def artifact(self) -> Path:
+        return self._at("twins")
+
+    @property
+    def baselines(self) -> Path:
+        """Released answers that the gate compares with (in git)."""
+        return self._at("eval/baselines")
+
+    @property
+    def scratch(self) -> Path:
+        """Checkpoints and other leftovers of a run: ignored by git and DVC, kept between runs."""
+        return self._at(".scratch")
+
+
+def run(main: Callable[[str], None]) -> None:
+    """Command line of a stage: one SECTOR, one line for a user's mistake (exit 2), 130 when interrupted."""
+    module = sys.modules["__main__"]
+    parser = argparse.ArgumentParser(
+        prog=f"python -m pipelines.{Path(getattr(module, '__file__', None) or 'stage').stem}",
+        description=module.__doc__,
+        epilog="Run from the project's folder. `dvc repro` runs the stages in order and only where something changed.",
+    )
+    parser.add_argument("sector", metavar="SECTOR", help="a sector with a recipe: recipes/SECTOR.yaml, e.g. energy")
+    sector = parser.parse_args().sector
+    _end_with_dvc()
+    try:
+        main(sector)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted; run again to go on", file=sys.stderr)
+        sys.exit(130)
+
+
+def _end_with_dvc() -> None:
+    """Under DVC: end at once when DVC is killed, so that no orphan writes beside the stage's next run (Linux)."""
+    if "DVC_STAGE" not in os.environ or not hasattr(os, "pidfd_open"):
+        return
+    from pipelines.tidy import parent_dvc
+
+    try:
+        handle = os.pidfd_open(parent_dvc())
+    except OSError:  # it is gone already
+        sys.exit(1)
+
+    def watch() -> None:
+        select.select([handle], [], [])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()

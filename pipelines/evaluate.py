@@ -1,0 +1,105 @@
+"""Evaluate: every suite on the stored answers, and the curves and plots of the report.
+
+Reads the curated questions, data/answers/SECTOR/, the twin's answers and models/SECTOR/calibration.json; writes
+reports/SECTOR/metrics.json, suites/ (a row a question and model) and plots/ (CSV for `dvc plots`, PNG, SVG).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from eval import curves, plots
+from eval.evidence import Evidence, Result
+from eval.scores import SCORE
+from eval.suites import SUITES
+from pipelines import Paths, run
+from twinforge.conformal.calibration import Calibration, calibrate, covered
+from twinforge.errors import UserError
+from twinforge.files import read_table, replacing, write_json, write_table
+from twinforge.recipe import read_slice
+from twinforge.records import ANSWER, QUESTION
+
+SPLITS = ("calibration", "test", "shift")
+
+
+def main(sector: str) -> None:
+    paths = Paths(sector)
+    evidence = load(paths)
+    results = {name: suite(evidence) for name, suite in tqdm(SUITES.items(), desc="suites", unit="suite")}
+    with replacing(paths.suites) as folder:
+        folder.mkdir()
+        for name, result in results.items():
+            write_table(result.table, folder / f"{name}.parquet", SCORE)
+    with replacing(paths.plots) as folder:
+        folder.mkdir()
+        draw(results["quality"], evidence.questions, folder)
+    write_json({name: result.measures for name, result in results.items()}, paths.metrics)
+
+
+def load(paths: Paths) -> Evidence:
+    """All that was stored; raises `UserError` for files that are missing, broken or don't fit each other."""
+    recipe = read_slice(paths.recipe("evaluate"))
+    parts = {split: read_table(paths.questions(split), QUESTION) for split in SPLITS}
+    questions = pd.concat([rows.assign(split=split) for split, rows in parts.items()], ignore_index=True)
+    files = {"twin": paths.twin_answers, **{file.stem: file for file in sorted(paths.answers.glob("*.parquet"))}}
+    answers = {model: _on(questions, read_table(file, ANSWER)) for model, file in files.items()}
+    if not any(answers["twin"]["question"].isin(parts["test"]["id"])):
+        raise UserError(f"{paths.twin_answers}: answers no question of the test split; run `dvc repro` again")
+    stored = Calibration.load(paths.calibration)
+    sets = calibrated_sets(questions, answers, stored)
+    return Evidence(questions, answers, sets, stored.alpha, recipe.evaluate.resamples, recipe.seed)
+
+
+def calibrated_sets(
+    questions: pd.DataFrame, answers: Mapping[str, pd.DataFrame], stored: Calibration
+) -> dict[str, pd.DataFrame]:
+    """Sets of every model that answered the calibration split (columns `eval.scores.SETS`).
+
+    The stored thresholds where the model has them, else thresholds of its own, made in the same way.
+    """
+    calibration = questions[questions["split"] == "calibration"]
+    found = {}
+    for model, rows in tqdm(answers.items(), desc="sets", unit="model"):
+        if model in stored.models:
+            own = stored
+        elif rows["question"].isin(calibration["id"]).any():
+            own = calibrate(calibration, {model: rows}, stored.alpha)
+        else:
+            continue
+        sets = own.sets(questions, rows, model)
+        size = sets["members"].map(len).astype(float).where(sets["kind"] == "choice")
+        found[model] = sets.assign(covered=covered(questions, sets), size=size)
+    return found
+
+
+def draw(quality: Result, questions: pd.DataFrame, folder: Path) -> None:
+    """The curves as CSV, and the plots as PNG and SVG."""
+    made = {
+        "reliability": curves.reliability(quality.table),
+        "risk_coverage": curves.risk_coverage(quality.table),
+        "coverage": curves.of_measure(quality.measures, "coverage"),
+        "accuracy": curves.of_measure(quality.measures, "accuracy"),
+    }
+    for name, frame in made.items():
+        frame.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
+    for name, figure in {
+        "test_day": plots.test_day(curves.example_day(quality.table, questions)),
+        "accuracy_by_skill": plots.accuracy_by_skill(made["accuracy"]),
+        "reliability": plots.reliability(made["reliability"]),
+        "risk_coverage": plots.risk_coverage(made["risk_coverage"]),
+        "coverage": plots.coverage(made["coverage"]),
+    }.items():
+        plots.save(figure, folder / name)
+
+
+def _on(questions: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
+    """The answers to these questions: those to train rows fit the integration and are not measured."""
+    return answers[answers["question"].isin(questions["id"])].reset_index(drop=True)
+
+
+if __name__ == "__main__":
+    run(main)

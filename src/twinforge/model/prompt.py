@@ -1,0 +1,191 @@
+"""From a state and a question to tokens, the same ones that transformers' `pipeline("decision")` sees.
+
+A prompt is the tokenizer's own chat template with the state as the system message and the question as the user's. It is
+cut in two where the state ends: everything before is the context that a state's questions share, the rest is a branch.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from jinja2 import TemplateError
+from transformers import AddedToken, PreTrainedTokenizerBase
+from transformers.decision import DecisionConfig
+
+from twinforge.errors import UserError
+from twinforge.records import REFUSAL, AnswerSpace
+
+MARK, SPLIT = "<|mark|>", "<|split|>"  # the decision pipeline's own sentinels: dropped after tokenising
+REFUSED = "?"  # the first and only token of a refused number
+_LABELS = string.ascii_uppercase
+_STATE, _QUESTION, _REPLY = "TWINSTATE", "TWINQUESTION", "TWINREPLY"
+_DATE = "01 Jan 2026"  # some chat templates print today's date: a prompt must not change overnight
+
+_CHOICE = """
+{%- macro text(x) %}{{ "" if x is none else x if x is string else x|tojson }}{% endmacro -%}
+{{- text(question.instructions) ~ "\\n" -}}
+{%- for option in question.options -%}
+    {%- set more = text(question.descriptions[loop.index0]) -%}
+    {{- question.labels[loop.index0] ~ ". " ~ option ~ (": " ~ more if more else "") ~ "\\n" -}}
+{%- endfor -%}
+{{- "Answer with one letter." -}}
+"""
+_NUMBER = '{{- text ~ "\\n" ~ "Answer from " ~ low ~ " to " ~ high ~ unit ~ ", or ? if it " ~ refusal ~ "." -}}'
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """The pieces of a chat around state and question, and the tokens of both.
+
+    Attributes
+    ----------
+    tokenizer : a private copy that knows the two sentinels.
+    before, between, after, end : the chat template's text before the state, between state and question, from the
+        question's end to where the answer starts, and after the answer.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    before: str
+    between: str
+    after: str
+    end: str
+
+    @classmethod
+    def of(cls, tokenizer: PreTrainedTokenizerBase) -> Prompt:
+        """Read the pieces off the tokenizer's chat template.
+
+        Raises
+        ------
+        UserError
+            There is no chat template, or it changes or drops what it is given.
+        """
+        if not tokenizer.chat_template:
+            raise UserError("model.base: its tokenizer has no chat template; choose an instruction-tuned model")
+        tokenizer = copy.deepcopy(tokenizer)
+        tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in (MARK, SPLIT)])
+        for turns in (
+            [{"role": "system", "content": _STATE}, {"role": "user", "content": _QUESTION}],
+            [{"role": "user", "content": f"{_STATE}\n\n{_QUESTION}"}],  # a template with no system message
+        ):
+            if pieces := _pieces(tokenizer, turns):
+                return cls(tokenizer, *pieces)
+        raise UserError("model.base: its chat template does not show state and question once each; choose another model")
+
+    @property
+    def context_template(self) -> str:
+        """Jinja of the shared part; takes `state`."""
+        return (
+            f"{{{{- {json.dumps(self.before)} ~ (state if state is string else state|tojson)"
+            f" ~ {json.dumps(self.between)} -}}}}\n"
+        )
+
+    @property
+    def decision_template(self) -> str:
+        """The `decision_template.jinja` under which `pipeline("decision")` sees a choice question's exact tokens."""
+        return f"{self.context_template}{SPLIT}{_CHOICE.strip()}\n{{{{- {json.dumps(self.after)} -}}}}\n{MARK}"
+
+    def save(self, folder: Path) -> None:
+        """Write `decision.json` and `decision_template.jinja` into a model's folder."""
+        DecisionConfig(chat_template=self.decision_template).save_pretrained(folder)
+
+    def context_ids(self, context: str) -> list[int]:
+        """Tokens of a state, up to where the questions branch off."""
+        return self._encode(self.context_template + SPLIT, state=context)
+
+    def branch_ids(self, text: str, space: AnswerSpace) -> list[int]:
+        """Tokens of a question, up to where its answer starts."""
+        return self.choice_ids(text, space.labels) if space.kind == "choice" else self._number_ids(text, space)
+
+    def choice_ids(self, text: str, options: Sequence[str]) -> list[int]:
+        """Tokens of a question with labelled options (A, B, C ...; the refusal among them)."""
+        if len(options) > len(_LABELS):
+            raise UserError(f"question {text!r}: {len(options)} options; at most {len(_LABELS)} have a letter")
+        question = {
+            "instructions": text,
+            "options": list(options),
+            "labels": list(_LABELS[: len(options)]),
+            "descriptions": [None] * len(options),
+        }
+        return self._encode(SPLIT + _CHOICE.strip() + self._tail, question=question)
+
+    def _number_ids(self, text: str, space: AnswerSpace) -> list[int]:
+        written = space_texts(space)
+        unit = f" {space.unit}" if space.unit else ""
+        words = {"text": text, "low": written[0], "high": written[-1], "unit": unit, "refusal": REFUSAL}
+        return self._encode(SPLIT + _NUMBER + self._tail, **words)
+
+    @property
+    def _tail(self) -> str:
+        return f"{{{{- {json.dumps(self.after)} -}}}}{MARK}"
+
+    def end_ids(self) -> list[int]:
+        """Tokens that close an answer before the next turn."""
+        return self._encode(SPLIT + f"{{{{- {json.dumps(self.end)} -}}}}" + MARK)
+
+    def _encode(self, template: str, **words: Any) -> list[int]:
+        turns = [{"role": "user", "content": ""}]
+        ids = self.tokenizer.apply_chat_template(
+            turns, chat_template=template, tokenize=True, return_dict=False, sanitize_control_tokens=True, **words
+        )
+        return [token for token in ids if token not in self._sentinels]
+
+    @cached_property
+    def _sentinels(self) -> frozenset[int]:
+        return frozenset(self.tokenizer.convert_tokens_to_ids([MARK, SPLIT]))
+
+    def label_ids(self, count: int) -> list[int]:
+        """Token of each of the first `count` labels."""
+        return self._letters[:count]
+
+    @cached_property
+    def _letters(self) -> list[int]:
+        return self._singles(_LABELS)
+
+    @cached_property
+    def character_ids(self) -> dict[str, int]:
+        """Token of each character that a number is written with, and of the refusal."""
+        return dict(zip("0123456789.", self._singles("0123456789."), strict=True)) | {REFUSED: self._singles(REFUSED)[0]}
+
+    def _singles(self, texts: Sequence[str]) -> list[int]:
+        ids = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        if bad := [text for text, i in zip(texts, ids, strict=True) if len(i) != 1 or i[0] == self.tokenizer.unk_token_id]:
+            raise UserError(f"model.base: its tokenizer has no single token for {bad}; choose another base model")
+        if len({i[0] for i in ids}) != len(ids):
+            raise UserError(f"model.base: its tokenizer gives some of {list(texts)} the same token; choose another base model")
+        return [i[0] for i in ids]
+
+
+def space_texts(space: AnswerSpace) -> list[str]:
+    """Every value of a number space as text of one width: as many decimals as low and step need, padded with zeros."""
+    places = max(_decimals(space.low), _decimals(space.step))
+    texts = [f"{value:.{places}f}" for value in space.values]
+    return [text.zfill(max(map(len, texts))) for text in texts]
+
+
+def _decimals(value: float) -> int:
+    """Decimal places needed to write `value` (to nine at most)."""
+    return len(f"{value:.9f}".rstrip("0").partition(".")[2])
+
+
+def _pieces(tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]]) -> tuple[str, str, str, str] | None:
+    """Text before the state, between, after the question, and after a reply; None where the template does not fit."""
+    options: dict[str, Any] = {"tokenize": False, "enable_thinking": False, "date_string": _DATE}
+    try:
+        asked = tokenizer.apply_chat_template(turns, add_generation_prompt=True, **options)
+        told = tokenizer.apply_chat_template([*turns, {"role": "assistant", "content": _REPLY}], **options)
+    except TemplateError:
+        return None
+    if [asked.count(_STATE), asked.count(_QUESTION), told.count(_REPLY)] != [1, 1, 1]:
+        return None
+    before, rest = asked.split(_STATE)
+    if _QUESTION not in rest:
+        return None
+    between, after = rest.split(_QUESTION)
+    return before, between, after, told.split(_REPLY)[1]

@@ -1,0 +1,138 @@
+"""Replies as a person reads them in a terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from twinforge.artifact import Twin
+from twinforge.reasoning.ask import Claim, Reply, number_text, phrasebook
+from twinforge.reasoning.situation import stored
+from twinforge.records import REFUSAL
+
+MEANING = {
+    "llm": "the tuned language model alone",
+    "boost": "gradient boosting on the signals",
+    "rule": "the operator's rule",
+    "twin": "all of them, pooled",
+}
+
+
+def show_reply(reply: Reply, console: Console | None = None) -> None:
+    """One answered question: answer, guaranteed set, truth where known, who said what, evidence."""
+    console = console or Console()
+    rows = Table.grid(padding=(0, 2))
+    rows.add_column(style="dim", no_wrap=True)
+    rows.add_column()
+    for label, value in _lines(reply):
+        rows.add_row(label, value)
+    title = Text(reply.wording or str(reply.question["text"]), style="bold")
+    console.print(Panel(rows, title=title, title_align="left", box=box.ROUNDED, expand=False))
+
+
+def show_demo(replies: Sequence[Reply], console: Console | None = None) -> None:
+    """Answered test questions one by one, and a table of them with how many sets held the truth."""
+    console = console or Console()
+    for reply in replies:
+        show_reply(reply, console)
+    table = Table(box=box.SIMPLE_HEAD, title="The ten at a glance" if len(replies) == 10 else None)
+    for name in ("skill", "twin", "guaranteed", "truth", "held"):
+        table.add_column(name)
+    for reply in replies:
+        claim = claim_text(reply, brief=True) if reply.claim else "none"
+        held = _tick(reply.claim.covers) if reply.claim else ""
+        table.add_row(str(reply.question["skill"]), reply.said[reply.speaker], claim, truth_text(reply), held)
+    console.print(table)
+    console.print(summary(replies))
+
+
+def summary(replies: Sequence[Reply]) -> str:
+    """How many sets held the truth, beside what is promised; never more than the few questions can tell."""
+    judged = [reply.claim for reply in replies if reply.claim and reply.claim.covers is not None]
+    if not judged:
+        return "no truth is known for these questions"
+    held, level = sum(bool(claim.covers) for claim in judged), judged[0].level
+    seconds = sum(reply.seconds for reply in replies)
+    return (
+        f"{held} of {len(judged)} sets hold the truth (promised on average: {level:.0%}); {seconds:.1f} s. "
+        "The figures over the whole test split are in the model card."
+    )
+
+
+def show_states(twin: Twin, console: Console | None = None) -> None:
+    """The stored states, by the number that `--state` takes."""
+    table = Table("state", "episode", "time", "readings", box=box.SIMPLE_HEAD)
+    counts = twin.states.groupby(["episode", "time"]).size()
+    for number, key in stored(twin).items():
+        table.add_row(number, key[0], str(key[1]), str(counts.get(key, 0)))
+    (console or Console()).print(table)
+
+
+def show_questions(twin: Twin, console: Console | None = None) -> None:
+    """One example of each question it was calibrated on."""
+    book = phrasebook(twin)
+    table = Table("skill", "answer", "for example", box=box.SIMPLE_HEAD)
+    for skill in book.skills:
+        table.add_row(skill.skill, skill.kind, book.example(skill))
+    (console or Console()).print(table)
+
+
+def claim_text(reply: Reply, brief: bool = False) -> str:
+    """The guaranteed set or interval in words."""
+    claim = reply.claim
+    if claim is None:
+        return ""
+    if reply.space.kind == "choice":
+        return "{" + ", ".join("?" if brief and label == REFUSAL else label for label in claim.labels) + "}"
+    end = " or ?" if brief else f", or {REFUSAL}"
+    return _interval(claim, reply.space.unit) + (end if claim.refusal else "")
+
+
+def _interval(claim: Claim, unit: str) -> str:
+    return f"{claim.low:.4g} to {number_text(float(f'{claim.high:.4g}'), unit)}"
+
+
+def truth_text(reply: Reply) -> str:
+    """The simulator's truth in words; empty where it isn't known."""
+    truth, space = float(reply.question["truth"]), reply.space
+    if not reply.truth_known:
+        return ""
+    if math.isnan(truth):
+        return REFUSAL
+    return space.options[int(truth)] if space.kind == "choice" else number_text(truth, space.unit)
+
+
+def _lines(reply: Reply) -> list[tuple[str, Text]]:
+    said = reply.said
+    lines = [("asked as", Text(reply.match.text))] if reply.match else []
+    lines.append(("skill", Text(f"{reply.question['asked']} ({reply.question['kind']})")))
+    lines.append(("answer", Text(said[reply.speaker], style="bold")))
+    if reply.claim:
+        form = "set" if reply.space.kind == "choice" else "interval"
+        lines.append((f"{reply.claim.level:.0%} {form}", Text(claim_text(reply))))
+    if reply.truth_known:
+        mark = _tick(reply.claim.covers) if reply.claim else ""
+        lines.append(("truth", Text(f"{truth_text(reply)}  {mark}".rstrip())))
+    for model, words in said.items():
+        who = Text(f"  {MEANING.get(model, '')}", style="dim")
+        lines.append((f"{model} says", Text(f"{words}{_odds(reply, model)}") + who))
+    if reply.question["evidence"]:
+        lines.append(("evidence", Text(str(reply.question["evidence"]))))
+    return [*lines, *(("note", Text(note)) for note in reply.notes)]
+
+
+def _odds(reply: Reply, model: str) -> str:
+    p = reply.parts[model]
+    if reply.space.kind == "number":
+        return f" (refusal {p[-1]:.2f})" if p[-1] >= 0.005 else ""
+    return f" ({p.max():.2f})"
+
+
+def _tick(covers: bool | None) -> str:
+    return "" if covers is None else "✓ in the set" if covers else "✗ not in the set"

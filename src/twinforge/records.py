@@ -1,0 +1,179 @@
+"""The words of the house as data: signals, observations, outcomes, questions and answers, and their parquet schemas."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from twinforge.errors import UserError
+
+Dimension = Literal["physical", "abstract", "computational"]
+Kind = Literal["choice", "number"]
+
+SKILLS = ("what-if", "forecast", "diagnosis", "standard", "dependency", "recommend", "unanswerable")
+SPLITS = ("train", "calibration", "test", "shift")
+REFUSAL = "cannot be known from this state"
+
+
+@dataclass(frozen=True)
+class Signal:
+    """A measured or derived quantity: its unit, the range a sound reading lies in, and the dimension it belongs to."""
+
+    name: str
+    unit: str
+    low: float
+    high: float
+    dimension: Dimension
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class AnswerSpace:
+    """What an answer may be. Every space ends with the refusal, "cannot be known from this state".
+
+    kind : "choice" or "number".
+    options : choice only; the labelled options, without the refusal (at least two).
+    unit, low, high, step, tolerance : number only; the values are low, low + step, ..., high (non-negative), and an
+        answer within `tolerance` of the truth counts as right.
+
+    An answer is a vector of `size` probabilities in this order: the options or the values, and last the refusal.
+
+    Raises
+    ------
+    UserError
+        Fewer than two options, repeated options, or an empty or negative number range.
+    """
+
+    kind: Kind
+    options: tuple[str, ...] = ()
+    unit: str = ""
+    low: float = 0.0
+    high: float = 0.0
+    step: float = 1.0
+    tolerance: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.kind == "choice":
+            if len(self.options) < 2:
+                raise UserError(f"answer space with {len(self.options)} option(s) {list(self.options)}: give at least two")
+            if len(set(self.options)) != len(self.options):
+                raise UserError(f"answer space repeats an option: {list(self.options)}")
+        elif not (0 <= self.low < self.high and self.step > 0):
+            raise UserError(f"number space needs 0 <= low < high and step > 0: {self.low}, {self.high}, {self.step}")
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Options as asked, the refusal last (choice only)."""
+        return (*self.options, REFUSAL)
+
+    @property
+    def values(self) -> np.ndarray:
+        """The values a number can take, ascending (number only)."""
+        return self.low + self.step * np.arange(round((self.high - self.low) / self.step) + 1)
+
+    @property
+    def size(self) -> int:
+        """Length of an answer vector: options or values, and the refusal."""
+        return (len(self.options) if self.kind == "choice" else len(self.values)) + 1
+
+    def index(self, truth: float) -> int:
+        """Position of a truth in the answer vector: NaN is the refusal, a choice's truth its index, a number its nearest value."""
+        if np.isnan(truth):
+            return self.size - 1
+        if self.kind == "choice":
+            return int(truth)
+        return int(np.clip(round((truth - self.low) / self.step), 0, self.size - 2))
+
+
+OBSERVATION = pa.schema(
+    [
+        ("episode", pa.string()),
+        ("time", pa.timestamp("ms")),
+        ("asset", pa.string()),
+        ("quantity", pa.string()),
+        ("value", pa.float64()),
+        ("unit", pa.string()),
+        ("dimension", pa.string()),
+        ("quality", pa.string()),  # good | missing | suspect
+    ]
+)
+OUTCOME = pa.schema(
+    [
+        ("episode", pa.string()),
+        ("time", pa.timestamp("ms")),  # of the state that the outcome follows
+        ("kind", pa.string()),  # outage | later | action | fault | failure
+        ("cause", pa.string()),  # the asset or action
+        ("horizon_h", pa.float64()),
+        ("asset", pa.string()),
+        ("quantity", pa.string()),
+        ("value", pa.float64()),
+        ("status", pa.string()),  # solved | islanded | unsolved
+    ]
+)
+KNOWLEDGE = pa.schema([("subject", pa.string()), ("relation", pa.string()), ("object", pa.string())])
+STANDARD = pa.schema(
+    [(name, pa.string()) for name in ("clause", "title", "text", "source", "predicate")]
+)
+EPISODE = pa.schema(
+    [
+        ("episode", pa.string()),
+        ("start", pa.timestamp("ms")),
+        ("end", pa.timestamp("ms")),  # the latest time that any of its outcomes reaches
+        ("regime", pa.string()),  # "calm" is the common period; any other name is shift
+        ("change", pa.timestamp("ms")),  # known change point of a shifted episode, else null
+        ("note", pa.string()),  # the injected faults and settings, as JSON
+    ]
+)
+QUESTION = pa.schema(
+    [
+        ("id", pa.string()),
+        ("episode", pa.string()),
+        ("time", pa.timestamp("ms")),
+        ("skill", pa.string()),  # one of SKILLS
+        ("asked", pa.string()),  # skill whose template it uses; differs from `skill` for unanswerable ones only
+        ("template", pa.string()),
+        ("context", pa.string()),  # the state as text; equal for all questions of one state
+        ("text", pa.string()),
+        ("kind", pa.string()),
+        ("options", pa.list_(pa.string())),  # empty for numbers
+        ("unit", pa.string()),
+        ("low", pa.float64()),
+        ("high", pa.float64()),
+        ("step", pa.float64()),
+        ("tolerance", pa.float64()),
+        ("truth", pa.float64()),  # option index, value, or NaN: to be refused
+        ("evidence", pa.string()),
+        ("features", pa.list_(pa.list_(pa.float64()))),  # one row, or one row an option: what experts see
+        ("rule", pa.float64()),  # the operator's rule's answer (option index or value; NaN: it refuses)
+        ("rule_defined", pa.bool_()),
+        ("persistence", pa.float64()),  # NaN: not defined here (same for copy)
+        ("copy", pa.float64()),
+        ("payoff", pa.list_(pa.float64())),  # recommend only: value of each option to the operator, higher is better
+        ("validation", pa.bool_()),  # train only: belongs to the validation share (whole episodes)
+    ]
+)
+ANSWER = pa.schema(
+    [
+        ("question", pa.string()),
+        ("p", pa.list_(pa.float64())),
+        ("tokens", pa.int64()),
+        ("seconds", pa.float64()),
+    ]
+)
+
+
+def question_id(episode: str, time: pd.Timestamp, asked: str, text: str) -> str:
+    """A stable identity, so that answers of different runs can be paired."""
+    return hashlib.sha256(f"{episode}|{time.isoformat()}|{asked}|{text}".encode()).hexdigest()[:16]
+
+
+def space_of(row: pd.Series) -> AnswerSpace:
+    """The answer space of one row of a question table."""
+    if row["kind"] == "choice":
+        return AnswerSpace("choice", tuple(row["options"]))
+    return AnswerSpace("number", (), row["unit"], row["low"], row["high"], row["step"], row["tolerance"])

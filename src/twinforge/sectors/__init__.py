@@ -1,0 +1,160 @@
+"""What a sector plug-in offers: signals, clauses, templates, a simulator and questions. A sector is one module."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol, cast
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel
+
+from twinforge.errors import UserError
+from twinforge.records import AnswerSpace, Kind, Signal
+
+
+@dataclass(frozen=True)
+class State:
+    """What is known of a system at one time, as its (possibly faulty) signals tell it.
+
+    values : (asset, quantity) -> value; a missing reading is absent.
+    outcomes : rows of `records.OUTCOME` that follow this state (the truth; never shown to a model). Empty when unknown.
+    """
+
+    episode: str
+    time: pd.Timestamp
+    values: Mapping[tuple[str, str], float]
+    outcomes: pd.DataFrame
+
+    def get(self, asset: str, quantity: str) -> float:
+        """The reading, or NaN when it is missing."""
+        return self.values.get((asset, quantity), math.nan)
+
+    def column(self, quantity: str) -> Mapping[str, float]:
+        """All readings of one quantity, by asset."""
+        return self._columns.get(quantity, {})
+
+    @cached_property
+    def _columns(self) -> dict[str, dict[str, float]]:
+        columns: dict[str, dict[str, float]] = {}
+        for (asset, quantity), value in self.values.items():
+            columns.setdefault(quantity, {})[asset] = value
+        return columns
+
+
+@dataclass(frozen=True)
+class Clause:
+    """One rule of a standard: restated facts with their source, and the predicate that decides it on a state.
+
+    predicate : a function of the state's signals, True when the clause is broken.
+    """
+
+    clause: str
+    title: str
+    text: str
+    source: str
+    predicate: Callable[[State], bool]
+
+
+@dataclass(frozen=True)
+class Template:
+    """One way to ask: phrasings with `{slots}`, and the answer space (its options may depend on the question).
+
+    name : stable name, part of the question's identity.
+    skill : the skill it asks for.
+    phrasings : used in every split; held_out : used in calibration, test and shift too, never in train.
+    slots : slot name -> kind of thing it takes: "line", "bus", "hours" ... (what `knowledge` calls it).
+    space : fixed answer space, or None when the options differ from question to question.
+    """
+
+    name: str
+    skill: str
+    kind: Kind
+    phrasings: tuple[str, ...]
+    held_out: tuple[str, ...]
+    slots: Mapping[str, str]
+    space: AnswerSpace | None = None
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One stretch of a system's life: a row of `records.EPISODE` (as a dict), its observations and its outcomes.
+
+    Outcome rows mark the times at which questions may be asked: a state is every (episode, time) that has outcomes.
+    """
+
+    row: Mapping[str, Any]
+    observations: pd.DataFrame
+    outcomes: pd.DataFrame
+
+
+class Sector(Protocol):
+    """The plug-in contract. A module with these attributes is a sector; nothing has to be registered.
+
+    `recipe` arguments are the composed recipe slice of the stage (attributes `seed`, `lake`, `curate`, `budget` ...).
+    """
+
+    NAME: str
+    SIGNALS: tuple[Signal, ...]
+    CLAUSES: tuple[Clause, ...]
+    TEMPLATES: tuple[Template, ...]
+    Settings: type[BaseModel]  # of the recipe's `lake.system`
+
+    def episodes(self, recipe: Any) -> Iterator[Episode]:
+        """Simulate (or read) the episodes, in order of time. `len()` is not needed; `episode_count(recipe)` is."""
+        ...
+
+    def episode_count(self, recipe: Any) -> int:
+        """How many episodes `episodes` yields (for progress)."""
+        ...
+
+    def check(self, recipe: Any) -> dict[str, Any]:
+        """Hold a fast simulator against the trusted one on a sample; raises UserError where they differ.
+
+        Returns what was compared, for the lake's report.
+        """
+        ...
+
+    def knowledge(self, recipe: Any) -> pd.DataFrame:
+        """The knowledge graph as rows of `records.KNOWLEDGE`; the relation "is" gives each asset's kind."""
+        ...
+
+    def questions(self, state: State, phrasing: str, rng: np.random.Generator, recipe: Any) -> list[dict[str, Any]]:
+        """All questions about one state as dicts of `records.QUESTION`, without id, validation, episode and time.
+
+        phrasing : "train" or "any" (the held-out phrasings too).
+        """
+        ...
+
+    def ask(self, state: State, template: str, slots: Mapping[str, str], wording: str, recipe: Any) -> dict[str, Any]:
+        """One question of a template about a state in an operator's own wording (optional).
+
+        `context` is written for it; its truth is NaN also when `state.outcomes` does not know it.
+        """
+        ...
+
+
+def load_sector(module: str) -> Sector:
+    """Import a sector plug-in by its module path.
+
+    Raises
+    ------
+    UserError
+        No such module, or one that lacks a part of the contract.
+    """
+    try:
+        plugin = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not module.startswith(error.name):
+            raise UserError(f"sector module {module!r} needs the package {error.name!r}: pip install {error.name}") from error
+        known = ", ".join(sorted(m.name for m in pkgutil.iter_modules(__path__)))
+        raise UserError(f"no sector module {module!r}; sectors that come with twinforge: {known}") from error
+    parts = ("NAME", "SIGNALS", "CLAUSES", "TEMPLATES", "Settings", "episodes", "episode_count", "knowledge", "questions")
+    if missing := [part for part in parts if not hasattr(plugin, part)]:
+        raise UserError(f"sector module {module!r} lacks {', '.join(missing)}; see twinforge.sectors.Sector")
+    return cast(Sector, plugin)

@@ -1,0 +1,234 @@
+"""One builder a template: from slots and a state to the answer space, the truth, and what experts and simple rules see.
+
+Every builder returns a `Draft`. A truth of NaN is "to be refused": an asset, a time or a reading that the question needs
+is not there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from twinforge.records import AnswerSpace
+from twinforge.sectors.energy.standards import CLAUSES, first_broken
+from twinforge.sectors.energy.templates import BROKEN, FAULTS, LOADING, RISK, RISK_EDGES, YES_NO
+from twinforge.sectors.energy.view import View, distances
+
+NAN = math.nan
+HORIZONS = {"1": 1.0, "4": 4.0}
+NONE = "none of these"
+NOTHING = "do nothing"
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What a builder makes of one question; the fields are those of `records.QUESTION`."""
+
+    space: AnswerSpace
+    truth: float
+    evidence: str
+    features: list[list[float]]
+    rule: float = NAN
+    rule_defined: bool = True
+    persistence: float = NAN
+    copy: float = NAN
+    payoff: tuple[float, ...] = ()
+
+
+Slots = Mapping[str, str]
+
+
+def band(loading: float) -> float:
+    """Risk class of a loading in percent; NaN stays NaN."""
+    return NAN if math.isnan(loading) else float(np.searchsorted(RISK_EDGES, loading, side="right"))
+
+
+def risk(view: View, slots: Slots) -> Draft:
+    """Band of a line's loading after the outage of another."""
+    number = loading(view, slots)
+    return Draft(
+        RISK, band(number.truth), number.evidence, number.features, band(number.rule), copy=band(number.copy)
+    )  # fmt: skip
+
+
+def loading(view: View, slots: Slots) -> Draft:
+    """Loading of a line after the outage of another, percent."""
+    outage, line = slots["outage"], slots["line"]
+    now = view.loading.get(line, NAN)
+    estimate = view.estimates.get((outage, line), NAN)
+    known = not math.isnan(now) and outage in view.loading and not math.isnan(estimate)
+    truth = view.future("outage", outage, line, "loading") if known else NAN
+    get = view.state.get
+    features = [
+        estimate, now, estimate - now, view.loading.get(outage, NAN), get(outage, "flow"), get(line, "flow"),
+        get(line, "reactive"), get(outage, "reactive"), view.residual.get(outage, NAN), view.residual.get(line, NAN),
+        *_common(view),
+    ]  # fmt: skip
+    evidence = f"estimate {outage}>{line} {estimate:.0f} %, {line} now {now:.0f} %"
+    return Draft(LOADING, _clip(truth), evidence, [features], _clip(estimate) if known else NAN, copy=_clip(now))
+
+
+def ahead(view: View, slots: Slots) -> Draft:
+    """Loading of a line some hours from now, percent."""
+    line, hours = slots["line"], HORIZONS.get(slots["hours"], NAN)
+    now, forecast = view.loading.get(line, NAN), view.state.get(line, f"forecast_{slots['hours']}h")
+    known = not math.isnan(now) and not math.isnan(forecast)
+    truth = view.future("later", "", line, "loading", hours) if known else NAN
+    get = view.state.get
+    features = [
+        now, forecast, forecast - now, hours, get(line, "flow"), view.residual.get(line, NAN),
+        *_planned_effect(view, line, hours), *_common(view),
+    ]  # fmt: skip
+    evidence = f"{line} now {now:.0f} %, seasonal forecast {forecast:.0f} %"
+    rule = _clip(forecast) if known else NAN
+    return Draft(LOADING, _clip(truth), evidence, [features], rule, persistence=_clip(now), copy=_clip(now))
+
+
+def failure(view: View, slots: Slots) -> Draft:
+    """Whether an ageing line or transformer fails within a year."""
+    asset, get = slots["asset"], view.state.get
+    age, life = get(asset, "age"), get(asset, "expected_life")
+    known = not math.isnan(age)
+    findings = {
+        name: v for (a, name), v in view.state.values.items() if a == asset and name.startswith("finding ")
+    }
+    worst = max(findings.values(), default=0.0)
+    features = [age, life, age - life, float(asset.startswith("T")), worst, sum(findings.values()), float(len(findings)), get(asset, "length")]
+    rule = float(age > life or worst >= 3) if known else NAN
+    truth = view.future("failure", asset, asset, "failed", 8760.0) if known else NAN
+    return Draft(YES_NO, truth, f"{age:.0f} years old, expected life {life:.0f}, worst finding {worst:.0f}", [features], rule)
+
+
+def fault(view: View, slots: Slots) -> Draft:
+    """What is wrong with the sensors or switches."""
+    top = view.suspects[:3]
+    first = top[0] if top else ""
+    size = abs(view.residual.get(first, 0.0))
+    stuck = [_frozen(view, line) for line in top]
+    dead = [line for line in top if view.loading.get(line, 1.0) < 1.5]
+    rule = 0.0 if size < 5 else 3.0 if dead else 2.0 if any(stuck) else 1.0
+    features = [
+        *(view.residual.get(line, NAN) for line in top), *(view.loading.get(line, NAN) for line in top), *map(float, stuck),
+        float(len(dead)), float(sum(_frozen(view, line) for line in view.loading)), *_common(view),
+    ]  # fmt: skip
+    evidence = f"largest residual {first} {view.residual.get(first, NAN):+.0f} %"
+    truth = NAN if (kind := view.future("fault", "kind", "grid", "fault")) != kind else kind
+    return Draft(FAULTS, truth, evidence, [_pad(features, 9 + 2 + len(_common(view)))], rule)
+
+
+def suspect(view: View, slots: Slots, candidates: tuple[str, ...]) -> Draft:
+    """Which line's readings are wrong, among candidates."""
+    space = AnswerSpace("choice", (*candidates, NONE))
+    size = [abs(view.residual.get(line, 0.0)) for line in candidates]
+    faulty = next((line for line in view.causes("fault").get("kind", []) if line != "grid"), NONE)
+    rows = [
+        [view.residual.get(line, NAN), abs(view.residual.get(line, NAN)), view.loading.get(line, NAN), float(_frozen(view, line)),
+         view.state.get(line, "loading") - view.state.get(line, "loading_before"), float(sorted(size)[::-1].index(s)), 0.0]
+        for line, s in zip(candidates, size, strict=True)
+    ]  # fmt: skip
+    rows.append([max(size), max(size), NAN, float(sum(r[3] for r in rows)), NAN, NAN, 1.0])
+    rule = float(np.argmax(size)) if max(size) >= 5 else float(len(candidates))
+    truth = float(space.options.index(faulty)) if faulty in space.options else float(len(candidates))
+    evidence = ", ".join(f"{line} residual {view.residual.get(line, NAN):+.0f}" for line in candidates)
+    return Draft(space, truth if len(view.state.outcomes) else NAN, evidence, rows, rule)
+
+
+def clause(view: View, slots: Slots) -> Draft:
+    """The first clause that is broken; the rule decides the clauses on the signals as they are."""
+    volts, get = view.state.column("voltage"), view.state.get
+    worst = [max((v for (o, _), v in view.estimates.items() if o == out), default=NAN) for out in view.listed]
+    top = sorted(view.loading.values(), reverse=True)[:2]
+    features = [
+        max(volts.values(), default=NAN), min(volts.values(), default=NAN), *_pad(top, 2), *_pad(sorted(worst, reverse=True), 3),
+        get("grid", "relief"), float(len(view.plans)),
+        float(sum(start <= view.hour < end for start, end in view.plans.values())), *_common(view),
+    ]  # fmt: skip
+    truth = min((i for i, c in enumerate(CLAUSES) if view.future("breach", c.clause, "grid", "broken") == 1.0), default=len(CLAUSES))
+    evidence = (
+        f"voltage {min(volts.values(), default=NAN):.3f} to {max(volts.values(), default=NAN):.3f} pu, highest loading "
+        f"{max(top, default=NAN):.0f} %, worst listed outage {max(worst, default=NAN):.0f} %"
+    )
+    return Draft(BROKEN, float(truth) if len(view.state.outcomes) else NAN, evidence, [features], float(first_broken(view.state)))
+
+
+def supply(view: View, slots: Slots, candidates: tuple[str, ...]) -> Draft:
+    """Which demand loses supply after an outage; the rule walks over the graph with the reported open lines."""
+    outage = slots["outage"]
+    space = AnswerSpace("choice", (*candidates, NONE))
+    if outage not in set(view.grid.lines["name"]) or outage in view.open_lines:
+        return Draft(space, NAN, f"no line {outage} in service", [[NAN] * 6] * len(space.options))
+    dark = set(view.causes("outage").get(outage, ()))
+    walked = view.cut_off(outage)
+    truth = next((i for i, d in enumerate(candidates) if d in dark), len(candidates))
+    rule = next((i for i, d in enumerate(candidates) if d in walked), len(candidates))
+    hops, flow = view.hops(outage), view.state.get(outage, "flow")
+    slack = distances(view.grid)[view.grid.slack]
+    line = view.grid.lines.set_index("name").loc[outage]
+    at = view.grid.loads.set_index("name")["at"]
+    rows = [
+        [hops[at[d]], slack[at[d]] - min(slack[line["from"]], slack[line["to"]]), view.state.get(d, "demand"), abs(flow), slack[at[d]], 0.0]
+        for d in candidates
+    ]  # fmt: skip
+    rows.append([NAN, NAN, NAN, abs(flow), NAN, 1.0])
+    return Draft(space, float(truth) if len(view.state.outcomes) else NAN, f"walk from {outage}: {', '.join(sorted(walked)) or 'no one'}", rows, float(rule))
+
+
+def action(view: View, slots: Slots) -> Draft:
+    """The action after an outage that leaves the grid best: least highest loading, the action's own cost added."""
+    outage = slots["outage"]
+    effects = {a: v for (o, a), v in view.action_estimates.items() if o == outage}
+    options = tuple(sorted(effects, key=lambda a: (a == NOTHING, a)))
+    space = AnswerSpace("choice", options)
+    payoff = tuple(-view.future("action", f"{outage}|{a}", "grid", "worst_loading") - cost(a) for a in options)
+    estimates = np.array([effects[a] + cost(a) for a in options])
+    base = effects[NOTHING]
+    rows = [
+        [effects[a], effects[a] - base, base, float(a.startswith("curtail")), float(a.startswith("open")), cost(a), float(a == NOTHING)]
+        for a in options
+    ]
+    known = not any(math.isnan(p) for p in payoff)
+    evidence = ", ".join(f"{a}: {effects[a]:.0f} %" for a in options)
+    return Draft(
+        space, float(np.argmax(payoff)) if known else NAN, evidence, rows, float(np.argmin(estimates)), payoff=payoff if known else ()
+    )  # fmt: skip
+
+
+def cost(name: str) -> float:
+    """What an action costs, in points of loading: spilled energy and switching are not free."""
+    return 0.0 if name == NOTHING else 3.0 if name.startswith("curtail") else 1.0
+
+
+BUILDERS: dict[str, Callable[[View, Slots], Draft]] = {
+    "risk": risk, "loading": loading, "ahead": ahead, "failure": failure, "fault": fault, "clause": clause, "action": action,
+}  # fmt: skip
+CHOOSERS: dict[str, Callable[[View, Slots, tuple[str, ...]], Draft]] = {"suspect": suspect, "supply": supply}
+
+
+def _common(view: View) -> list[float]:
+    get = view.state.get
+    worst = max((abs(v) for v in view.residual.values()), default=NAN)
+    return [worst, *(get("grid", n) for n in ("rating", "wind_regime", "demand", "wind", "solar", "hour", "month"))]
+
+
+def _planned_effect(view: View, line: str, hours: float) -> list[float]:
+    """Whether planned work starts or ends within the horizon, and the linear estimate of the loading with it begun."""
+    starts = [n for n, (start, _) in view.plans.items() if view.hour < start <= view.hour + hours]
+    ends = [n for n, (start, end) in view.plans.items() if start <= view.hour < end <= view.hour + hours]
+    begun = max((view.estimates.get((n, line), NAN) for n in starts), default=NAN)
+    return [float(len(starts)), float(len(ends)), begun]
+
+
+def _frozen(view: View, line: str) -> bool:
+    """A reading that equals that of an hour ago to the last digit."""
+    return view.state.get(line, "loading") == view.state.get(line, "loading_before")
+
+
+def _pad(values: list[float], n: int) -> list[float]:
+    return [*values, *[NAN] * (n - len(values))][:n]
+
+
+def _clip(value: float) -> float:
+    return value if math.isnan(value) else float(np.clip(round(value), LOADING.low, LOADING.high))

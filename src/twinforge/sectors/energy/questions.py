@@ -1,0 +1,203 @@
+"""Which questions are asked about a state: slots picked, wording chosen, truth built, and the state written for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from twinforge.records import AnswerSpace
+from twinforge.sectors import State, Template
+from twinforge.sectors.energy.builders import BUILDERS, CHOOSERS, Draft, band
+from twinforge.sectors.energy.context import Touched, context
+from twinforge.sectors.energy.grid import Grid
+from twinforge.sectors.energy.templates import BY_NAME, RISK, TEMPLATES
+from twinforge.sectors.energy.view import View
+
+Slots = dict[str, str]
+Asked = tuple[Template, Slots, tuple[str, ...]]  # template, slots, candidate options where they differ from question to question
+
+
+def questions(state: State, grid: Grid, phrasing: str, rng: np.random.Generator) -> list[dict[str, Any]]:
+    """All questions about one state, as dicts of `records.QUESTION` without id, validation, episode and time."""
+    view = View(state, grid)
+    asked = [*_answerable(view, rng), *_unanswerable(view, rng)]
+    text = context(view, _touched(asked))
+    return [_row(view, a, text, _word(a[0], a[1], phrasing, rng)) for a in asked]
+
+
+def ask(state: State, grid: Grid, template: str, slots: Mapping[str, str], wording: str) -> dict[str, Any]:
+    """One question in an operator's own wording about a state, its options chosen as in the lake's questions."""
+    view, chosen = View(state, grid), BY_NAME[template]
+    rng = np.random.default_rng(0)
+    candidates: tuple[str, ...] = ()
+    if template == "suspect":
+        candidates = _suspects(view, rng)
+    if template == "supply":
+        candidates = _demands(view, slots["outage"], rng)
+    asked = (chosen, dict(slots), candidates)
+    return _row(view, asked, context(view, _touched([asked])), wording)
+
+
+def _row(view: View, asked: Asked, text: str, wording: str) -> dict[str, Any]:
+    template, slots, candidates = asked
+    draft = CHOOSERS[template.name](view, slots, candidates) if candidates else BUILDERS[template.name](view, slots)
+    refused = np.isnan(draft.truth)
+    return {
+        "skill": "unanswerable" if refused else template.skill, "asked": template.skill, "template": template.name, "context": text,
+        "text": wording, **_space(draft.space), **_draft(draft),
+    }  # fmt: skip
+
+
+def _space(space: AnswerSpace) -> dict[str, Any]:
+    return {
+        "kind": space.kind, "options": list(space.options), "unit": space.unit, "low": space.low, "high": space.high,
+        "step": space.step, "tolerance": space.tolerance,
+    }  # fmt: skip
+
+
+def _draft(draft: Draft) -> dict[str, Any]:
+    return {
+        "truth": draft.truth, "evidence": draft.evidence, "features": draft.features, "rule": draft.rule,
+        "rule_defined": draft.rule_defined, "persistence": draft.persistence, "copy": draft.copy, "payoff": list(draft.payoff),
+    }  # fmt: skip
+
+
+def _word(template: Template, slots: Slots, phrasing: str, rng: np.random.Generator) -> str:
+    """One phrasing; the held-out ones are as likely as each of the others where they may be used."""
+    wordings = template.phrasings + (template.held_out if phrasing == "any" else ())
+    return str(rng.choice(wordings)).format(**slots)
+
+
+def _answerable(view: View, rng: np.random.Generator) -> list[Asked]:
+    """Most templates once, each left out of some states so that no state's text grows long."""
+    found: list[Asked] = [(BY_NAME["fault"], {}, ()), (BY_NAME["clause"], {}, ())]
+    for name, by_band in (("risk", True), ("loading", False)):
+        if rng.random() < 0.75 and (pair := _pair(view, rng, by_band)):
+            found.append((BY_NAME[name], {"outage": pair[0], "line": pair[1]}, ()))
+    if rng.random() < 0.7 and (line := _pick(rng, _ahead_lines(view, rng))):
+        found.append((BY_NAME["ahead"], {"line": line, "hours": str(rng.choice(["1", "4"]))}, ()))
+    if rng.random() < 0.5 and (asset := _aged(view, rng)):
+        found.append((BY_NAME["failure"], {"asset": asset}, ()))
+    if rng.random() < 0.4 and (candidates := _suspects(view, rng)):
+        found.append((BY_NAME["suspect"], {}, candidates))
+    outage = _outage_for_supply(view, rng)
+    found.append((BY_NAME["supply"], {"outage": outage}, _demands(view, outage, rng)))
+    remedies = {o for o, _ in view.action_estimates}
+    if rng.random() < 0.7 and remedies and not any(v != v for v in view.action_estimates.values()):
+        found.append((BY_NAME["action"], {"outage": min(remedies)}, ()))
+    return found
+
+
+def _unanswerable(view: View, rng: np.random.Generator) -> list[Asked]:
+    """One question that can't be answered: half of them name a real line whose reading is missing."""
+    gone = [n for n, closed in view.state.column("switch").items() if closed == 1.0 and n not in view.loading]
+    real = rng.random() < 0.5 and bool(gone)
+    line = _pick(rng, gone) if real else f"L{int(rng.integers(len(view.grid.lines) + 1, 400))}"
+    good = _pick(rng, list(view.loading))
+    name = str(rng.choice(["risk", "loading", "ahead", "failure", "supply", "time"] if not real else ["risk", "loading", "ahead"]))
+    if name in ("risk", "loading"):
+        slots = {"outage": line, "line": good} if rng.random() < 0.5 else {"outage": good, "line": line}
+        return [(BY_NAME[name], slots, ())]
+    if name == "ahead":
+        return [(BY_NAME["ahead"], {"line": line, "hours": str(rng.choice(["1", "4"]))}, ())]
+    if name == "time":
+        return [(BY_NAME["ahead"], {"line": good, "hours": str(rng.choice(["30", "72", "100", "500"]))}, ())]
+    if name == "failure":
+        return [(BY_NAME["failure"], {"asset": line}, ())]
+    return [(BY_NAME["supply"], {"outage": line}, _demands(view, good, rng))]
+
+
+def _pick(rng: np.random.Generator, names: list[str]) -> str:
+    return names[int(rng.integers(len(names)))] if names else ""
+
+
+def _pair(view: View, rng: np.random.Generator, by_band: bool) -> tuple[str, str] | None:
+    """An (outage, line) pair: every band of the estimate as likely, or three in four with a change the outage causes."""
+    pairs = [p for p in view.estimates if p[0] in view.loading and p[1] in view.loading and view.estimates[p] > 5]
+    if not pairs:
+        return None
+    if by_band:
+        bands: dict[float, list[tuple[str, str]]] = {}
+        for p in pairs:
+            bands.setdefault(band(view.estimates[p]), []).append(p)
+        chosen = bands[sorted(bands)[int(rng.integers(len(bands)))]]
+        return chosen[int(rng.integers(len(chosen)))]
+    changed = [p for p in pairs if abs(view.estimates[p] - view.loading[p[1]]) > 8]
+    pairs = changed if changed and rng.random() < 0.75 else pairs
+    return pairs[int(rng.integers(len(pairs)))]
+
+
+def _ahead_lines(view: View, rng: np.random.Generator) -> list[str]:
+    """Loaded lines; where work is planned, every other time those that it touches most."""
+    loaded = [n for n in view.loading if view.loading[n] > 15 and view.state.get(n, "forecast_1h") > 0] or list(view.loading)
+    touched = [
+        line
+        for (outage, line), v in view.estimates.items()
+        if outage in view.plans and line in loaded and abs(v - view.loading[line]) > 8
+    ]
+    return touched if touched and rng.random() < 0.5 else loaded
+
+
+def _aged(view: View, rng: np.random.Generator) -> str:
+    """An asset with a log; every other time one that has a finding."""
+    ages = view.state.column("age")
+    noted = sorted({a for (a, name) in view.state.values if name.startswith("finding ")})
+    return _pick(rng, noted) if noted and rng.random() < 0.5 else _pick(rng, list(ages))
+
+
+def _suspects(view: View, rng: np.random.Generator) -> tuple[str, ...]:
+    """The three largest residuals and one line at random, in order of their numbers."""
+    top = view.suspects[:3]
+    rest = [n for n in view.loading if n not in top]
+    return tuple(sorted([*top, _pick(rng, rest)], key=_order)) if len(top) == 3 and rest else ()
+
+
+def _outage_for_supply(view: View, rng: np.random.Generator) -> str:
+    """A line whose outage cuts someone off by the graph (three in four), or any other."""
+    if view.cutting and rng.random() < 0.75:
+        return _pick(rng, view.cutting)
+    return _pick(rng, [str(n) for n in view.grid.lines["name"] if n not in view.open_lines])
+
+
+def _demands(view: View, outage: str, rng: np.random.Generator) -> tuple[str, ...]:
+    """Four demands near the outage; one of them cut off by the graph, if any is. Which hangs where is for the twin to know."""
+    loads = view.grid.loads
+    if outage not in set(view.grid.lines["name"]):
+        names = [str(n) for n in rng.choice(loads["name"], 4, replace=False)]
+        return tuple(sorted(names, key=_order))
+    lost = sorted(view.cut_off(outage))
+    hops = view.hops(outage)[loads["at"]]
+    far = rng.random(len(hops)) + hops
+    near = [str(n) for n in loads["name"].to_numpy()[np.argsort(far, kind="stable")] if n not in lost]
+    chosen = near[:10]
+    picked = [str(n) for n in rng.choice(chosen, 3 if lost else 4, replace=False)]
+    if lost:
+        picked.append(_pick(rng, lost))
+    return tuple(sorted(picked, key=_order))
+
+
+def _order(name: str) -> tuple[str, int]:
+    return name[0], int(name[1:])
+
+
+def _touched(asked: list[Asked]) -> Touched:
+    touched = Touched()
+    for template, slots, candidates in asked:
+        if template.skill == "what-if":
+            touched.lines |= dict.fromkeys((slots["outage"], slots["line"]))
+            touched.pairs[slots["outage"], slots["line"]] = None
+        elif template.name == "ahead":
+            touched.lines[slots["line"]] = None
+            touched.ahead[slots["line"], slots["hours"]] = None
+        elif template.name == "failure":
+            touched.aged[slots["asset"]] = None
+        elif template.name == "suspect":
+            touched.lines |= dict.fromkeys(candidates)
+        elif template.name == "action":
+            touched.remedies[slots["outage"]] = None
+    return touched
+
+
+__all__ = ["RISK", "TEMPLATES", "ask", "questions"]

@@ -1,0 +1,1 @@
+"""Training: experts beside the language model, and adapters."""

@@ -1,0 +1,165 @@
+"""Fine-tuning from a recipe: LoRA on the upper layers, context trees, one answer after another, and a record of it."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from trl import SFTConfig
+
+from twinforge.errors import UserError
+from twinforge.model.answers import answer, plan
+from twinforge.model.prompt import Prompt
+from twinforge.records import space_of
+from twinforge.training.trainer import TreeTrainer
+from twinforge.training.trees import lessons
+
+VALIDATED = 300  # questions of the validation share answered at the end of training
+
+
+@dataclass(frozen=True)
+class Trained:
+    """An adapter on its base, and what is worth telling about the run that made it (JSON-ready)."""
+
+    model: PeftModel
+    record: dict[str, Any]
+
+
+def fine_tune(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, train: pd.DataFrame, recipe: Any, run: Path
+) -> Trained:
+    """Train an adapter on the rows of `train` outside its validation share.
+
+    Parameters
+    ----------
+    model, tokenizer : from `model.base.load_base`.
+    train : records.QUESTION, the train split.
+    recipe : the train stage's slice: seed, lora, train, compute, budget.epochs.
+    run : scratch folder of exactly this run (`checkpoints.run_key`); a run that was cut off goes on from there.
+
+    Raises
+    ------
+    UserError
+        No question to learn from, a layer count or target the base does not have, or a loss that is not a number.
+    """
+    started = time.perf_counter()
+    prompt = Prompt.of(tokenizer)
+    lesson = lessons(prompt, train[~train["validation"]], recipe.train.number_weight)
+    steps = max(1, math.ceil(len(lesson) * recipe.budget.epochs / recipe.compute.batch_trees))
+    torch.manual_seed(recipe.seed)
+    adapted = adapt(model, recipe.lora, recipe.compute.gradient_checkpointing)
+    trainer = TreeTrainer(adapted, tokenizer, lesson, arguments(recipe, steps, run, adapted.device.type))
+    trainer.resume()
+    adapted.eval()
+    curve = [entry for entry in trainer.state.log_history if "answers" in entry]
+    checked = _validation(adapted, prompt, train[train["validation"]], recipe)
+    record = {
+        "precision": str(model.dtype).removeprefix("torch."),
+        "device": adapted.device.type,
+        "trainable_parameters": sum(p.numel() for p in adapted.parameters() if p.requires_grad),
+        "steps": steps,
+        "questions": sum(len(one.questions) for one in lesson),
+        "answers": curve[-1]["answers"],
+        "tokens": curve[-1]["tokens"],
+        "seconds": curve[-1]["seconds"],
+        "seconds_here": time.perf_counter() - started,
+        "validation": checked,
+        "curve": [
+            {name: entry[name] for name in ("step", "loss", "learning_rate", "answers", "seconds")} for entry in curve
+        ],
+    }
+    return Trained(adapted, record)
+
+
+def adapt(model: PreTrainedModel, lora: Any, gradient_checkpointing: bool = False) -> PeftModel:
+    """Put a fresh LoRA adapter (Hu et al. 2021) on the top `lora.layers` layers (0: on all), as the recipe says."""
+    count = model.config.num_hidden_layers
+    if lora.layers > count:
+        raise UserError(f"lora.layers: {lora.layers}: the base has {count} layers; give {count} at most, or 0 for all")
+    config = LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=list(lora.targets),
+        use_rslora=lora.rslora,
+        layers_to_transform=list(range(count - lora.layers, count)) if lora.layers else None,
+        task_type="CAUSAL_LM",
+    )
+    if getattr(model, "is_loaded_in_4bit", False):
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=gradient_checkpointing)
+    try:
+        return get_peft_model(model, config)
+    except ValueError as error:
+        raise UserError(f"lora.targets: {list(lora.targets)}: {error}") from error
+
+
+def arguments(recipe: Any, steps: int, run: Path, device: str) -> SFTConfig:
+    """What the trainer is told; the same recipe and seed give the same run."""
+    return SFTConfig(
+        output_dir=str(run),
+        max_steps=steps,
+        per_device_train_batch_size=recipe.compute.batch_trees,
+        learning_rate=recipe.train.lr,
+        lr_scheduler_type=recipe.train.schedule,
+        warmup_steps=math.ceil(steps * recipe.train.warmup),
+        weight_decay=recipe.train.weight_decay,
+        max_grad_norm=recipe.train.grad_clip,
+        gradient_checkpointing=recipe.compute.gradient_checkpointing,
+        seed=recipe.seed,
+        data_seed=recipe.seed,
+        save_strategy="steps",
+        save_steps=recipe.compute.save_every,
+        save_total_limit=None,  # ours: whole checkpoints only
+        logging_strategy="steps",
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        report_to="none",
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        use_cpu=device == "cpu",
+        bf16=False,  # the model itself is loaded in bf16 where that is faster; the adapter stays in fp32
+        dataloader_pin_memory=False,
+        packing=False,
+        max_length=None,
+    )
+
+
+def _validation(model: PeftModel, prompt: Prompt, rows: pd.DataFrame, recipe: Any) -> dict[str, Any]:
+    """Share of right answers, and mean log score, on at most `VALIDATED` questions (whole states) of the validation share."""
+    if rows.empty:
+        return {"n": 0}
+    states = rows["context"].drop_duplicates().sample(frac=1, random_state=recipe.seed)
+    chosen = rows.set_index("context").loc[states].reset_index().iloc[:VALIDATED]
+    answers = answer(
+        model, prompt, plan(prompt, chosen), chosen["id"].tolist(), recipe.compute.answer_batch_trees, "validation"
+    )
+    spaces = [space_of(row) for _, row in chosen.iterrows()]
+    right = [_right(p, s, truth) for p, s, truth in zip(answers["p"], spaces, chosen["truth"], strict=True)]
+    scores = [
+        math.log(max(p[s.index(truth)], 1e-12)) for p, s, truth in zip(answers["p"], spaces, chosen["truth"], strict=True)
+    ]
+    by_skill = pd.Series(right, index=chosen["skill"]).groupby(level=0).mean()
+    return {
+        "n": len(right),
+        "accuracy": float(np.mean(right)),
+        "log_score": float(np.mean(scores)),
+        "by_skill": {str(skill): float(share) for skill, share in by_skill.items()},
+    }
+
+
+def _right(p: np.ndarray, space: Any, truth: float) -> bool:
+    if space.kind == "choice":
+        return int(np.argmax(p)) == space.index(truth)
+    if math.isnan(truth) or p[-1] > 0.5:
+        return math.isnan(truth) and p[-1] > 0.5
+    median = space.values[np.searchsorted(np.cumsum(p[:-1]) / p[:-1].sum(), 0.5)]
+    return abs(median - truth) <= space.tolerance + 1e-9

@@ -1,0 +1,148 @@
+"""Questions and answers whose rates are known by construction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from twinforge.records import QUESTION
+
+OPTIONS = ("normal", "alert", "overload", "trip")
+SIZE = {"choice": 5, "number": 102}  # options or values, and the refusal
+CHOICES, NUMBERS = ("what-if", "standard", "recommend"), ("forecast",)
+
+
+def questions(
+    episodes: int = 40,
+    per_skill: int = 10,
+    split: str = "test",
+    unanswerable: float = 0.5,
+    rule_right: float = 0.8,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """`per_skill` questions of each skill an episode, and `unanswerable` as many of those that can't be known.
+
+    Truths are uniform over four options, or over 0, 1, ..., 100 % with tolerance 2. The rule is right with `rule_right`.
+    """
+    rng = np.random.default_rng(seed)
+    rows = []
+    for episode in range(episodes):
+        for at in range(per_skill):
+            for skill in (*CHOICES, *NUMBERS):
+                rows.append(_row(rng, f"{split}-{episode:03}", at, skill, split, rule_right, known=True))
+            if rng.random() < unanswerable:
+                asked = str(rng.choice([*CHOICES, *NUMBERS]))
+                rows.append(_row(rng, f"{split}-{episode:03}", at, asked, split, rule_right, known=False))
+    frame = pd.DataFrame(rows)
+    frame["id"] = [f"{split}-{i:06}" for i in range(len(frame))]
+    assert set(frame) == {*QUESTION.names, "split"}
+    return frame
+
+
+def _row(
+    rng: np.random.Generator, episode: str, at: int, asked: str, split: str, rule_right: float, known: bool
+) -> dict[str, object]:
+    choice = asked in CHOICES
+    truth = float(rng.integers(4) if choice else rng.integers(101)) if known else np.nan
+    other = (
+        float((truth + rng.integers(1, 4)) % 4 if choice else (truth + 3 + rng.integers(90)) % 101) if known else 0.0
+    )
+    payoff = rng.normal(0, 1, 4)
+    if asked == "recommend" and known:
+        best = int(payoff.argmax())
+        payoff[[best, int(truth)]] = payoff[[int(truth), best]]
+    return {
+        "episode": episode,
+        "time": pd.Timestamp("2026-01-01") + pd.Timedelta(hours=2 * at),
+        "skill": asked if known else "unanswerable",
+        "asked": asked,
+        "template": f"{asked}-1",
+        "context": f"state {at} of {episode}",
+        "text": f"{asked}?",
+        "kind": "choice" if choice else "number",
+        "options": list(OPTIONS) if choice else [],
+        "unit": "" if choice else "%",
+        "low": np.nan if choice else 0.0,
+        "high": np.nan if choice else 100.0,
+        "step": np.nan if choice else 1.0,
+        "tolerance": np.nan if choice else 2.0,
+        "truth": truth,
+        "evidence": "simulated",
+        "features": [[0.0]],
+        "rule": truth if rng.random() < rule_right else other,
+        "rule_defined": known,
+        "persistence": np.nan,
+        "copy": other,
+        "payoff": list(payoff) if asked == "recommend" and known else [],
+        "validation": False,
+        "split": split,
+    }
+
+
+def answers(
+    frame: pd.DataFrame,
+    right: float | Sequence[float],
+    seed: int = 1,
+    confidence: float | None = None,
+    recall: float | None = None,
+) -> pd.DataFrame:
+    """A model that is right with probability `right` (one, or one a question) and says so with `confidence` (default: `right`).
+
+    `recall`: the share of the unanswerable that it refuses (default: `right`); it never refuses an answerable one.
+    """
+    rng = np.random.default_rng(seed)
+    rights = np.broadcast_to(np.asarray(right, float), len(frame))
+    vectors = []
+    for kind, truth, rate in zip(frame["kind"], frame["truth"], rights, strict=True):
+        size, unknown = SIZE[kind], np.isnan(truth)
+        good = rng.random() < (rate if recall is None or not unknown else recall)
+        target = size - 1 if unknown else int(truth)
+        if not good:
+            target = int(rng.integers(size - 1)) if unknown else _wrong(kind, target, rng)
+        vectors.append(_peak(size, target, float(rate if confidence is None else confidence)))
+    return table(frame, vectors)
+
+
+def _wrong(kind: str, target: int, rng: np.random.Generator) -> int:
+    return int((target + rng.integers(1, 4)) % 4 if kind == "choice" else (target + 3 + rng.integers(95)) % 101)
+
+
+def _peak(size: int, target: int, mass: float) -> np.ndarray:
+    p = np.full(size, (1 - mass) / (size - 1))
+    p[target] = mass
+    return p
+
+
+def always(frame: pd.DataFrame, index: int, mass: float = 0.97) -> pd.DataFrame:
+    """The answer at one place for every question: 0 is the first option, -1 the refusal."""
+    return table(frame, [_peak(SIZE[kind], index % SIZE[kind], mass) for kind in frame["kind"]])
+
+
+def pointing(frame: pd.DataFrame, column: str, mass: float = 0.97) -> pd.DataFrame:
+    """Answers what stands in a column: "copy" repeats the context, "rule" is the operator's rule."""
+    places = zip(frame["kind"], frame[column], strict=True)
+    return table(frame, [_peak(SIZE[kind], SIZE[kind] - 1 if np.isnan(at) else int(at), mass) for kind, at in places])
+
+
+def table(frame: pd.DataFrame, vectors: list[np.ndarray], tokens: int = 7, seconds: float = 0.5) -> pd.DataFrame:
+    return pd.DataFrame({"question": frame["id"].to_numpy(), "p": vectors, "tokens": tokens, "seconds": seconds})
+
+
+def sets(frame: pd.DataFrame, coverage: float, seed: int = 2, spread: float = 0.0) -> pd.DataFrame:
+    """Sets that hold the truth with probability `coverage`, which varies by episode with standard deviation `spread`."""
+    rng = np.random.default_rng(seed)
+    names = frame["episode"].unique()
+    rate = dict(zip(names, np.clip(coverage + spread * rng.standard_normal(len(names)), 0, 1), strict=True))
+    number = frame["kind"].eq("number") & frame["truth"].notna()
+    return pd.DataFrame(
+        {
+            "question": frame["id"].to_numpy(),
+            "covered": rng.random(len(frame)) < frame["episode"].map(rate).to_numpy(),
+            "refusal": frame["truth"].isna().to_numpy(),
+            "size": np.where(frame["kind"] == "choice", 2.0, np.nan),
+            "low": np.where(number, frame["truth"] - 4, np.nan),
+            "high": np.where(number, frame["truth"] + 4, np.nan),
+        }
+    )

@@ -1,0 +1,125 @@
+"""Evaluate, gate and report on files as the stages before leave them: what is written, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from eval.scores import SCORE
+from pipelines import Paths, evaluate, gate, report
+from tests.eval import synthetic
+from twinforge.conformal.calibration import calibrate
+from twinforge.errors import UserError
+from twinforge.files import read_json, read_table, write_table
+from twinforge.recipe import Recipe, write_slice
+from twinforge.recipe.schema import Evaluate
+from twinforge.records import ANSWER, QUESTION
+
+RATES = {"twin": 0.9, "llm": 0.8, "boost": 0.85, "base": 0.35, "base-few": 0.45, "rule": 0.8, "copy": 0.2}
+
+
+@pytest.fixture(scope="module")
+def stored() -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
+    sizes = {"calibration": 16, "test": 16, "shift": 6}
+    parts = [synthetic.questions(size, 6, split, seed=i) for i, (split, size) in enumerate(sizes.items())]
+    questions = pd.concat(parts, ignore_index=True)
+    asked = {model: questions for model in RATES}
+    asked["base"] = questions[questions["split"] != "calibration"]
+    asked["base-few"] = questions[questions["split"] == "test"].sample(80, random_state=0)
+    answers = {model: synthetic.answers(asked[model], rate, seed=i) for i, (model, rate) in enumerate(RATES.items())}
+    return questions, answers
+
+
+@pytest.fixture
+def project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: tuple[pd.DataFrame, dict[str, pd.DataFrame]]
+) -> Paths:
+    monkeypatch.chdir(tmp_path)
+    paths, (questions, answers) = Paths("toy"), stored
+    recipe = Recipe(sector="toy", module="toy", evaluate=Evaluate(resamples=200))
+    for stage in ("evaluate", "gate", "report"):
+        write_slice(recipe, stage, paths.recipe(stage))
+    for split, rows in questions.groupby("split"):
+        write_table(rows.drop(columns="split"), paths.questions(str(split)), QUESTION)
+    train = questions.head(3).drop(columns="split").assign(id=lambda rows: "train-" + rows["id"], validation=True)
+    write_table(train, paths.questions("train"), QUESTION)
+    for model, rows in answers.items():
+        write_table(pd.concat([rows, synthetic.answers(train, 0.9)]), paths.answers_of(model), ANSWER)
+    calibration = questions[questions["split"] == "calibration"]
+    calibrate(calibration, {model: answers[model] for model in ("twin", "llm")}, 0.1).save(paths.calibration)
+    return paths
+
+
+def test_the_three_stages_leave_all_that_is_read_later(project: Paths) -> None:
+    evaluate.main("toy")
+    measures = read_json(project.metrics)["quality"]
+    assert set(measures) == {"test", "test|rule-wrong", "shift", "shift|rule-wrong"}
+    cell = measures["test"]["all"]
+    assert set(cell["accuracy"]) == {*RATES, "base-best"}
+    assert set(cell["coverage"]) == {
+        "twin",
+        "llm",
+        "boost",
+        "rule",
+        "copy",
+    }  # those that answered the calibration split
+    assert cell["coverage"]["twin"]["band_low"] < 0.9 and 0.8 < cell["coverage"]["twin"]["value"] <= 1
+    rows = read_table(project.suites / "quality.parquet", SCORE)
+    assert rows.duplicated(["question", "model"]).sum() == 0 and not rows["question"].str.startswith("train").any()
+    drawn = {file.name for file in project.plots.iterdir()}
+    assert {"reliability.csv", "risk_coverage.csv", "coverage.csv", "accuracy.csv"} < drawn
+    assert {f"{name}.{kind}" for name in report.PLOTS for kind in ("png", "svg")} < drawn
+
+    gate.main("toy")
+    assert read_json(project.gate)["verdict"] == "no baseline"
+    report.main("toy")
+    page = project.report.read_text(encoding="utf-8")
+    assert "nothing released yet" in page and page.count("<svg") == len(report.PLOTS)
+
+    (project.plots / "coverage.svg").unlink()
+    with pytest.raises(UserError, match=r"coverage\.svg"):
+        report.main("toy")
+    assert project.report.read_text(encoding="utf-8") == page
+
+
+def test_the_gate_passes_the_accepted_twin_and_fails_a_harmed_one(
+    project: Paths, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluate.main("toy")
+    assert gate.accept("toy") == Path("eval/baselines/toy.parquet")
+    assert Path("eval/baselines/toy.parquet").stat().st_size < 100_000
+    assert gate.gate("toy") == 0
+
+    twin = read_table(project.twin_answers, ANSWER)
+    harmed = np.random.default_rng(0).random(len(twin)) < 0.4
+    twin["p"] = [np.roll(p, 1) if bad else p for p, bad in zip(twin["p"], harmed, strict=True)]
+    write_table(twin, project.twin_answers, ANSWER)
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    evaluate.main("toy")
+    gate.main("toy")  # the stage itself never stops the pipeline
+    assert gate.gate("toy") == 1
+    assert "worse" in capsys.readouterr().out
+    assert "## Gate: fail" in (tmp_path / "summary.md").read_text(encoding="utf-8")
+    assert json.loads(project.gate.read_text())["passed"] is False
+
+
+def test_a_twin_that_answered_no_test_question_is_refused(project: Paths) -> None:
+    twin = read_table(project.twin_answers, ANSWER)
+    write_table(twin[~twin["question"].str.startswith("test")], project.twin_answers, ANSWER)
+    with pytest.raises(UserError, match=r"twin\.parquet.*test split"):
+        evaluate.main("toy")
+    assert not project.metrics.exists() and not project.suites.exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["data/answers/toy/boost.parquet", "models/toy/calibration.json", "data/curated/toy/test.parquet"]
+)
+def test_a_broken_file_is_named_and_nothing_written(project: Paths, name: str) -> None:
+    Path(name).write_bytes(b"PAR1 and then nothing")
+    with pytest.raises(UserError, match=name):
+        evaluate.main("toy")
+    assert not project.reports.exists()
