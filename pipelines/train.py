@@ -43,8 +43,11 @@ def main(sector: str) -> None:
 
 def _read(recipe: object) -> dict[str, object]:
     """The values that decide what the adapter becomes, as plain data (the experts' own left out)."""
-    values = {name: value for name, value in vars(recipe).items() if name != "experts"}
-    return {name: value.model_dump(mode="json") if hasattr(value, "model_dump") else value for name, value in values.items()}
+    return {
+        name: value.model_dump(mode="json") if hasattr(value, "model_dump") else value
+        for name, value in vars(recipe).items()
+        if name != "experts"
+    }
 
 
 if __name__ == "__main__":

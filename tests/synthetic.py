@@ -21,6 +21,7 @@ def question(n: int, episode: str, asked: str, **values: Any) -> dict[str, Any]:
     row |= {"rule": np.nan, "rule_defined": False, "persistence": np.nan, "copy": np.nan, "truth": np.nan}
     row["id"] = f"{asked}-{values.get('kind', 'choice')}-{n}"
     row |= {"episode": episode, "time": TIME, "asked": asked, "skill": asked, "kind": "choice"}
+    row["template"] = values.get("kind", "choice")
     row |= values
     if np.isnan(row["truth"]):
         row["skill"] = "unanswerable"

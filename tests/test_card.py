@@ -23,7 +23,10 @@ METRICS = {
     "quality": {
         "test": {
             "all": {"accuracy": {"twin": cell(0.912), "llm": cell(0.85), "base": cell(0.31), "rule": cell(0.8)}},
-            "what-if": {"accuracy": {"twin": cell(0.9)}, "coverage": {"twin": cell(0.93)}},
+            "what-if": {
+                "accuracy": {"twin": cell(0.9), "llm": {**cell(0.0), "value": None}},
+                "coverage": {"twin": cell(0.93)},
+            },
         },
         "shift": {"all": {"coverage": {"twin": {"value": 0.8, "low": None, "high": None, "n": 9, "better": "inside"}}}},
     }

@@ -51,7 +51,7 @@ def test_help_teaches_and_is_quick() -> None:
         assert command in done.stdout
 
 
-@pytest.mark.parametrize("command", ["check", "verify", "ask", "demo", "export", "gate"])
+@pytest.mark.parametrize("command", ["check", "verify", "ask", "demo", "export", "publish", "gate"])
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(command, "--help") == 0
     assert command in capsys.readouterr().out
@@ -67,6 +67,16 @@ def test_a_mistake_is_one_line_and_exit_2(tmp_path: Path, capsys: pytest.Capture
     said = capsys.readouterr()
     assert said.err.startswith("error: ") and said.err.count("\n") == 1
     assert not said.out
+
+
+def test_publish_obeys_the_gate(
+    twin: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("publish", twin, "--tag", "v1.0.0") == 2
+    assert "gate.json: no such file" in capsys.readouterr().err
+    assert run("publish", twin) == 2
+    assert "--to OWNER/NAME" in capsys.readouterr().err
 
 
 def test_ask_refuses_what_it_was_not_calibrated_on(twin: Path, base: str, capsys: pytest.CaptureFixture[str]) -> None:

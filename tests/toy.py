@@ -274,10 +274,9 @@ def questions(state: State, phrasing: str, rng: np.random.Generator, recipe: Any
     return rows
 
 
-def ask(state: State, template: str, slots: Mapping[str, str], recipe: Any) -> dict[str, Any]:
-    """One question of a template; the operator's first phrasing and all actions as options."""
-    found = BY_NAME[template]
-    return _row(state, found, slots, found.phrasings[0], np.random.default_rng(0))
+def ask(state: State, template: str, slots: Mapping[str, str], wording: str, recipe: Any) -> dict[str, Any]:
+    """One question of a template in an operator's own wording."""
+    return {**_row(state, BY_NAME[template], slots, wording, np.random.default_rng(0)), "text": wording}
 
 
 def _choices(kind: str) -> tuple[str, ...]:

@@ -101,7 +101,7 @@ class Twin:
     def ask_model(self, questions: pd.DataFrame) -> pd.DataFrame:
         """The language model's own answers (`records.ANSWER`) to rows of `records.QUESTION`."""
         model, tokenizer = self.model
-        return answers_of(model, tokenizer, questions, self.recipe.compute.answer_batch_trees)
+        return answers_of(model, tokenizer, questions)
 
     @cached_property
     def experts(self) -> Experts:
@@ -157,7 +157,10 @@ def answers_of(
     questions: pd.DataFrame,
     batch_trees: int = 1,
 ) -> pd.DataFrame:
-    """Answers (`records.ANSWER`) of a language model to rows of `records.QUESTION`."""
+    """Answers (`records.ANSWER`) of a language model to rows of `records.QUESTION`.
+
+    A handful of questions about several states is answered soonest in small batches: states differ in length.
+    """
     from twinforge.model.answers import answer, plan
     from twinforge.model.prompt import Prompt
 

@@ -68,7 +68,7 @@ def eval_results(sector: str, metrics: Metrics) -> Iterator[EvalResult]:
     """The twin's and the language model's figures on the test split as the Hub's `model-index` has them."""
     for skill, measures in metrics.get(SUITE, {}).get(SPLIT, {}).items():
         for measure in (name for name in KEPT if name in measures):
-            for model in (name for name in ("twin", "llm") if name in measures[measure]):
+            for model in (name for name in ("twin", "llm") if _known(measures[measure], name)):
                 yield EvalResult(
                     task_type="text-generation",
                     task_name="question answering about a state",
@@ -81,6 +81,10 @@ def eval_results(sector: str, metrics: Metrics) -> Iterator[EvalResult]:
                     metric_config=model,
                     metric_value=round(float(measures[measure][model]["value"]), 4),
                 )
+
+
+def _known(cells: Mapping[str, Any], model: str) -> bool:
+    return model in cells and cells[model].get("value") is not None
 
 
 def figure(cell: Mapping[str, Any]) -> str:
@@ -105,7 +109,7 @@ def _figures(about: About, metrics: Metrics) -> str:
     for split, skills in metrics.get(SUITE, {}).items():
         for measure, words in MEASURES.items():
             found = {skill: measures[measure] for skill, measures in skills.items() if measures.get(measure)}
-            models = [model for model in MODELS if any(model in cells for cells in found.values())]
+            models = [model for model in MODELS if any(_known(cells, model) for cells in found.values())]
             if found and models:
                 rows = [_row(skill, cells, models) for skill, cells in found.items()]
                 parts += [f"**{words}, split `{split}`**", table(("skill", "n", *models), rows)]
@@ -118,7 +122,7 @@ def _figures(about: About, metrics: Metrics) -> str:
 
 def _row(skill: str, cells: Mapping[str, Any], models: list[str]) -> tuple[str, ...]:
     count = max(int(cell.get("n") or 0) for cell in cells.values())
-    return (skill, str(count), *(figure(cells[model]) if model in cells else "" for model in models))
+    return (skill, str(count), *(figure(cells[model]) if _known(cells, model) else "" for model in models))
 
 
 def _data(about: About, manifest: Manifest) -> str:

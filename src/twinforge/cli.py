@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -20,6 +21,7 @@ examples:
   twinforge ask twins/energy --questions         what it can be asked
   twinforge ask twins/energy "What does L7 carry if L41 trips?"
   twinforge export twins/energy --merged OUT     a plain model folder for transformers, vLLM, lm-evaluation-harness
+  twinforge publish twins/energy --tag v1.0.0    a version for others, if the gate was passed
   twinforge gate energy                          no worse than the released answers? exits 1 if it is
 
 exit codes: 0 done, 1 a verdict was negative, 2 something to mend (said in one line), 130 interrupted
@@ -92,6 +94,15 @@ def _parser() -> argparse.ArgumentParser:
     one = _of_twin(command("export", _export, "write the language model as a plain model folder, adapter merged in"))
     one.add_argument("--merged", metavar="OUT", type=Path, required=True, help="folder to write")
 
+    one = _of_twin(
+        command("publish", _publish, "hand on a twin that passed its gate: to the Hub, as a Git tag, or both"),
+        base=False,
+    )
+    one.add_argument("--to", metavar="OWNER/NAME", help="repository on the Hugging Face Hub (private when it is new)")
+    one.add_argument(
+        "--tag", metavar="VERSION", help="e.g. v1.0.0: tags today's commit SECTOR@VERSION, as GTO reads it"
+    )
+
     one = command("gate", _gate, "compare a twin's answers with the released ones; exit 1 if it got worse")
     one.add_argument("sector", nargs="?", default="energy", help="default: energy")
     one.add_argument("--accept", action="store_true", help="make today's answers the released ones")
@@ -129,11 +140,11 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 
 def _ask(arguments: argparse.Namespace) -> int:
+    _quiet()
     from twinforge.artifact import Twin
     from twinforge.reasoning.ask import ask
     from twinforge.reasoning.show import show_questions, show_reply, show_states
 
-    _quiet()
     twin = Twin.open(arguments.twin, arguments.base)
     if arguments.states:
         show_states(twin)
@@ -145,24 +156,40 @@ def _ask(arguments: argparse.Namespace) -> int:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
+    _quiet()
     from twinforge.artifact import Twin
     from twinforge.reasoning.ask import demo
     from twinforge.reasoning.show import show_demo
 
-    _quiet()
     show_demo(demo(Twin.open(arguments.twin, arguments.base)))
     return 0
 
 
 def _export(arguments: argparse.Namespace) -> int:
+    _quiet()
     from twinforge.artifact import Twin
     from twinforge.export import export_merged
 
-    _quiet()
     difference = export_merged(Twin.open(arguments.twin, arguments.base), arguments.merged)
     print(
         f"{arguments.merged}: merged model; option probabilities differ from the adapter's by {difference:.1e} at most"
     )
+    return 0
+
+
+def _publish(arguments: argparse.Namespace) -> int:
+    _quiet()
+    from twinforge.manifest import verify
+    from twinforge.registry import publish, register
+
+    if not (arguments.to or arguments.tag):
+        raise UserError("publish: say where: --to OWNER/NAME, --tag VERSION, or both")
+    sector = verify(arguments.twin).sector
+    report = Path("reports") / sector / "gate.json"
+    if arguments.to:
+        print(publish(arguments.twin, arguments.to, report))
+    if arguments.tag:
+        print(register(sector, arguments.tag, report))
     return 0
 
 
@@ -179,9 +206,14 @@ def _gate(arguments: argparse.Namespace) -> int:
 
 
 def _quiet() -> None:
-    """Keep progress bars and notices of the libraries off an answer's page."""
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    """Keep the libraries' progress bars and notices off an answer's page; before they are imported."""
+    for name, value in (
+        ("TRANSFORMERS_VERBOSITY", "error"),
+        ("HF_HUB_DISABLE_PROGRESS_BARS", "1"),
+        ("TQDM_DISABLE", "1"),
+    ):
+        os.environ.setdefault(name, value)
+    warnings.filterwarnings("ignore", category=FutureWarning)
 
 
 if __name__ == "__main__":

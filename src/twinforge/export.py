@@ -64,6 +64,8 @@ def export_merged(twin: Twin, out: Path) -> float:
             shutil.copyfile(twin.folder / name, part / name)
         words = {"base": twin.manifest.base["id"], "license": twin.manifest.base.get("license", "other")}
         (part / "README.md").write_text(_README.format(sector=twin.manifest.sector, **words), encoding="utf-8")
+        for path in part.iterdir():
+            path.chmod(0o644)  # safetensors writes for its owner alone
         return _difference(before, _exported_answers(part, choices))
 
 

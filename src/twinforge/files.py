@@ -71,7 +71,7 @@ def _sweep(target: Path) -> None:
 def _explain(error: OSError, target: Path) -> str:
     if error.errno == errno.ENOSPC:
         return f"{target}: the disk is full; free some space and run again (nothing was half-written)"
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
         return f"{target}: can't be written ({error.strerror}); give yourself the right to write there or choose another folder"
     return f"{target}: {error.strerror or error}"
 

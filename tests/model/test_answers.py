@@ -1,5 +1,8 @@
 """Answers read off a tree equal those scored one by one, and do not depend on what else is in the batch."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.model.tiny import questions, tiny_model, tokenizer
 from twinforge.errors import UserError
+from twinforge.model import answers as answers_module
 from twinforge.model.answers import answer, number_mass, plan
 from twinforge.model.digits import trie_of
 from twinforge.model.few_shot import answer_ids, pick_shots, plan_few_shot, prior_corrected
@@ -35,7 +39,7 @@ def scored_alone(row: pd.Series, lead: list[int]) -> np.ndarray:
         return np.array([*(_value(start, text, texts) for text in texts), _value(start, REFUSED, texts)])
 
 
-def _value(start: list[int], text: str, texts: list[str]) -> float:
+def _value(start: list[int], text: str, texts: tuple[str, ...]) -> float:
     p = 1.0
     for depth, character in enumerate(text):
         ids = [*start, *(PROMPT.character_ids[c] for c in text[:depth])]
@@ -61,6 +65,29 @@ def test_does_not_depend_on_the_batch() -> None:
     for p, q in zip(together["p"], apart["p"], strict=True):
         np.testing.assert_allclose(p, q, atol=1e-5)
     assert (together["tokens"] > 0).all() and (together["seconds"] > 0).all()
+
+
+def test_goes_on_from_what_was_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers_module, "KEPT_BATCHES", 1)
+    frame, ran = questions(6, seed=5), []
+    batch = answers_module._batch
+
+    def counted(*arguments: Any) -> Any:
+        if len(ran) == 2:
+            raise InterruptedError
+        ran.append(1)
+        return batch(*arguments)
+
+    monkeypatch.setattr(answers_module, "_batch", counted)
+    trees = plan(PROMPT, frame)
+    with pytest.raises(InterruptedError):
+        answer(MODEL, PROMPT, trees, frame["id"].tolist(), 2, keep=tmp_path)
+    ran.clear()
+    resumed = answer(MODEL, PROMPT, trees, frame["id"].tolist(), 2, keep=tmp_path)
+    monkeypatch.undo()
+    assert len(ran) == 1 and resumed["question"].tolist() == frame["id"].tolist()
+    for p, q in zip(resumed["p"], asked(frame)["p"], strict=True):
+        np.testing.assert_allclose(p, q, atol=1e-5)
 
 
 def test_the_head_is_put_back() -> None:

@@ -10,8 +10,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
-from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
+from transformers import (
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
 from tests.synthetic import question
 from twinforge.model.attention import CONTEXT_TREE
@@ -78,7 +87,8 @@ def questions(states: int, seed: int = 0, validation: float = 0.0) -> pd.DataFra
     for state in range(states):
         flow, level = int(rng.integers(0, 100)), int(rng.integers(0, 20)) / 2
         same = {
-            "context": f"Flow of line 7: {flow} %.\nLevel of tank A: {level} m." + " The pump runs." * int(rng.integers(0, 3)),
+            "context": f"Flow of line 7: {flow} %.\nLevel of tank A: {level} m."
+            + " The pump runs." * int(rng.integers(0, 3)),
             "validation": state < validation * states,
         }
         rows += [
@@ -86,7 +96,9 @@ def questions(states: int, seed: int = 0, validation: float = 0.0) -> pd.DataFra
             _row(state, same, "what-if", "How full is tank A?", ["low", "middle", "high"], float(level // 3.5)),
             _row(state, same, "diagnosis", "Is tank B leaking?", ["yes", "no"], np.nan),
             _row(state, same, "forecast", "What is the level of tank A?", (0, 9.5, 0.5, "m"), level),
-            _row(state, same, "dependency", "What is the flow of line 7?", (0, 105, 5, "%"), float(5 * round(flow / 5))),
+            _row(
+                state, same, "dependency", "What is the flow of line 7?", (0, 105, 5, "%"), float(5 * round(flow / 5))
+            ),
         ]
     return pd.DataFrame(rows)
 

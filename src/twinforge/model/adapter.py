@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from peft import PeftModel
+from peft.helpers import disable_input_dtype_casting
 from peft.utils import SAFETENSORS_WEIGHTS_NAME
 from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -13,6 +17,19 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from twinforge.errors import UserError
 from twinforge.files import replacing
 from twinforge.model.prompt import Prompt
+
+
+@contextmanager
+def one_precision(model: Any) -> Iterator[None]:
+    """Run an adapter's products in the base's bf16, the adapter's own weights staying in fp32; nothing for an fp32 base.
+
+    PEFT would run them in fp32. Training and answering both go through here: what is scored is what was trained.
+    """
+    if isinstance(model, PeftModel) and model.dtype == torch.bfloat16:
+        with disable_input_dtype_casting(model), torch.autocast(model.device.type, torch.bfloat16):
+            yield
+    else:
+        yield
 
 
 def save_adapter(model: PeftModel, tokenizer: PreTrainedTokenizerBase, base: str, folder: Path) -> None:

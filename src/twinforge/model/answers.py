@@ -6,21 +6,29 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 import torch
+from peft import PeftModel
 from torch import nn
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from twinforge.errors import UserError
+from twinforge.files import read_table, write_table
+from twinforge.model.adapter import one_precision
 from twinforge.model.digits import Trie, trie_of
 from twinforge.model.prompt import Prompt
 from twinforge.model.tree import Branch, Tree, pack
-from twinforge.records import AnswerSpace, space_of
+from twinforge.records import ANSWER, AnswerSpace, space_of
 
+Model: TypeAlias = PreTrainedModel | PeftModel  # with or without an adapter
 MAX_BRANCH_TOKENS = 2048  # of one tree: a state with more questions is asked in several
+MAX_CELLS = 4_000_000  # of a head's attention table in one pass: keeps memory in bounds whatever the lengths
+KEPT_BATCHES = 8  # batches a kept part
 
 
 @dataclass(frozen=True)
@@ -81,17 +89,24 @@ def question_branch(prompt: Prompt, question: pd.Series, lead: Sequence[int] = (
 
 
 def answer(
-    model: nn.Module, prompt: Prompt, asked: Sequence[Asked], questions: Sequence[str], batch_trees: int, label: str = ""
+    model: Model,
+    prompt: Prompt,
+    asked: Sequence[Asked],
+    questions: Sequence[str],
+    batch_trees: int,
+    label: str = "",
+    keep: Path | None = None,
 ) -> pd.DataFrame:
     """Ask the trees and read the distributions.
 
     Parameters
     ----------
     model : a causal language model from `load_base`, with or without an adapter.
-    asked : from `plan` or `few_shot.plan`.
+    asked : from `plan` or `few_shot.plan_few_shot`.
     questions : id of each row that `asked` speaks of.
-    batch_trees : trees a forward pass; trees of like size go together. It does not change the answers.
+    batch_trees : most trees a forward pass; trees of like size go together. It does not change the answers.
     label : name on the progress bar; "" shows none.
+    keep : folder for finished parts; a call that was cut off goes on from there. One folder for exactly one call.
 
     Returns
     -------
@@ -104,39 +119,74 @@ def answer(
         A context is longer than the model can read.
     """
     _fits(model, asked)
-    order = sorted(range(len(asked)), key=lambda i: asked[i].tree.tokens)
-    batches = [[asked[i] for i in order[start : start + batch_trees]] for start in range(0, len(order), batch_trees)]
-    answers: dict[int, tuple[np.ndarray, int, float]] = {}
+    batches = _batches(asked, batch_trees)
     bar = tqdm(total=len(questions), desc=label, unit="answer", disable=not label)
-    with _reading(model, prompt) as columns:
-        for batch in reversed(batches):  # the largest first: what does not fit in memory shows at once
-            answers |= _batch(model, columns, prompt, batch)
-            bar.update(sum(len(a.rows) for a in batch))
-    bar.close()
-    rows = sorted(answers)
-    return pd.DataFrame(
-        {
-            "question": [questions[row] for row in rows],
-            "p": [answers[row][0] for row in rows],
-            "tokens": [answers[row][1] for row in rows],
-            "seconds": [answers[row][2] for row in rows],
-        }
-    )
+    parts = []
+    with _reading(model, prompt) as columns, bar:
+        for number, start in enumerate(range(0, len(batches), KEPT_BATCHES)):
+            path = keep / f"{number:05}.parquet" if keep else None
+            if path and path.is_file():
+                part = read_table(path, ANSWER)
+                bar.update(len(part))
+            else:
+                part = _part(model, columns, prompt, batches[start : start + KEPT_BATCHES], questions, bar)
+                if path:
+                    write_table(part, path, ANSWER)
+            parts.append(part)
+    place = {question: row for row, question in enumerate(questions)}
+    return pd.concat(parts).sort_values("question", key=lambda ids: ids.map(place)).reset_index(drop=True)
 
 
-def _fits(model: nn.Module, asked: Sequence[Asked]) -> None:
+def _part(
+    model: Model,
+    columns: dict[int, int],
+    prompt: Prompt,
+    batches: Sequence[Sequence[Asked]],
+    questions: Sequence[str],
+    bar: tqdm[Any],
+) -> pd.DataFrame:
+    rows = []
+    for batch in batches:
+        answers = _batch(model, columns, prompt, batch)
+        rows += [(questions[row], *answers[row]) for row in answers]
+        bar.update(len(answers))
+    return pd.DataFrame(rows, columns=ANSWER.names)
+
+
+def _batches(asked: Sequence[Asked], batch_trees: int) -> list[list[Asked]]:
+    """Trees of like size together, the largest first (what does not fit in memory shows at once)."""
+    batches: list[list[Asked]] = []
+    for one in sorted(asked, key=lambda a: a.tree.tokens, reverse=True):
+        if batches and len(batches[-1]) < batch_trees and _cells([*batches[-1], one]) <= MAX_CELLS:
+            batches[-1].append(one)
+        else:
+            batches.append([one])
+    return batches
+
+
+def _cells(batch: Sequence[Asked]) -> int:
+    """Cells of the attention table of one head."""
+    width = max(len(a.tree.context) for a in batch)
+    length = max(len(b.ids) for a in batch for b in a.tree.branches)
+    return len(batch) * max(len(a.tree.branches) for a in batch) * length * (width + length)
+
+
+def _fits(model: Model, asked: Sequence[Asked]) -> None:
     limit = model.config.max_position_embeddings
     deepest = max((len(a.tree.context) + max(len(b.ids) for b in a.tree.branches) for a in asked), default=0)
     if deepest > limit:
-        raise UserError(f"a context with its question has {deepest} tokens and the model reads {limit}; shorten the contexts")
+        raise UserError(
+            f"a context with its question has {deepest} tokens and the model reads {limit}; shorten the contexts"
+        )
 
 
 def _batch(
-    model: nn.Module, columns: dict[int, int], prompt: Prompt, batch: Sequence[Asked]
+    model: Model, columns: dict[int, int], prompt: Prompt, batch: Sequence[Asked]
 ) -> dict[int, tuple[np.ndarray, int, float]]:
     start = time.perf_counter()
-    with torch.inference_mode():
-        logits = model(**pack([a.tree for a in batch], device=model.device)).logits[0].float().cpu().numpy().astype(float)
+    with torch.inference_mode(), one_precision(model):
+        read = model(**pack([a.tree for a in batch], device=model.device)).logits[0]
+    logits = read.float().cpu().numpy().astype(float)
     seconds = (time.perf_counter() - start) / sum(a.tree.tokens for a in batch)
     answers, at = {}, 0
     for one in batch:
@@ -169,9 +219,9 @@ def _log_softmax(x: np.ndarray) -> np.ndarray:
 
 
 @contextmanager
-def _reading(model: nn.Module, prompt: Prompt) -> Iterator[dict[int, int]]:
+def _reading(model: Model, prompt: Prompt) -> Iterator[dict[int, int]]:
     """Cut the language-model head down to the tokens an answer may use; yields the column of each token id."""
-    network: PreTrainedModel = model.get_base_model() if hasattr(model, "get_base_model") else model
+    network = model.get_base_model() if isinstance(model, PeftModel) else model
     head = network.get_output_embeddings()
     ids = sorted({*prompt.label_ids(26), *prompt.character_ids.values()})
     cut = nn.Linear(head.weight.shape[1], len(ids), bias=head.bias is not None, device="meta")
@@ -183,6 +233,3 @@ def _reading(model: nn.Module, prompt: Prompt) -> Iterator[dict[int, int]]:
         yield {token: column for column, token in enumerate(ids)}
     finally:
         network.set_output_embeddings(head)
-
-
-

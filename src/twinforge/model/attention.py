@@ -23,30 +23,39 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 from twinforge.errors import UserError
 
 CONTEXT_TREE = "context_tree"
-Layout = dict[str, torch.Tensor]  # made by tree.pack: slots, places, contexts, bias
+Layout = dict[str, torch.Tensor]  # made by tree.pack: slots, places, empty, contexts, bias
 
 
-class _Take(torch.autograd.Function):
-    """Rows of `x` at `index` (-1: a row of zeros), with `back` the place of each row of `x` in the result.
+class _LayOut(torch.autograd.Function):
+    """Rows of the packed row, one to each cell of the padded blocks (an empty cell gets any row: nothing reads it).
 
     Both ways are gathers: what autograd would do backward is a scatter, ten times slower on a CPU.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, index: torch.Tensor, back: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(index, back)
-        return _rows(x, index)
+    def forward(ctx: Any, x: torch.Tensor, slots: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(places)
+        return x.index_select(0, slots)
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None]:  # type: ignore[override]
-        index, back = ctx.saved_tensors
-        return _rows(grad, back), None, None
+        (places,) = ctx.saved_tensors
+        return grad.index_select(0, places), None, None
 
 
-def _rows(x: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    taken = x.index_select(0, index.clamp(min=0))
-    empty = index < 0
-    return taken.masked_fill_(empty.view(-1, *[1] * (x.ndim - 1)), 0) if bool(empty.any()) else taken
+class _PackUp(torch.autograd.Function):
+    """The way back: the cells' rows as one packed row, the empty cells left out."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, layout: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        slots, places, empty = layout
+        ctx.save_for_backward(slots, empty)
+        return x.index_select(0, places)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:  # type: ignore[override]
+        slots, empty = ctx.saved_tensors
+        return grad.index_select(0, slots).index_fill_(0, empty, 0), None
 
 
 def tree_attention(
@@ -77,12 +86,13 @@ def tree_attention(
     slots, places, bias = tree["slots"], tree["places"], tree["bias"]
     trees, width = tree["contexts"].shape
     heads = query.shape[1]
-    q, k, v = (_Take.apply(x[0].transpose(0, 1), slots, places) for x in (query, key, value))
+    q, k, v = (_LayOut.apply(x[0].transpose(0, 1), slots, places) for x in (query, key, value))
     cut = trees * width
-    context = _causal(*(x[:cut].view(trees, width, *x.shape[1:]).transpose(1, 2) for x in (q, k, v)), scaling, dropout)
+    blocks = [x[:cut].view(trees, width, *x.shape[1:]).transpose(1, 2) for x in (q, k, v)]
+    context = _causal(blocks[0], blocks[1], blocks[2], scaling, dropout)
     branches = _branches(q[cut:], k, v, trees, width, bias, scaling or query.shape[-1] ** -0.5, dropout)
     laid = torch.cat([context.transpose(1, 2).reshape(cut, heads, -1), branches])
-    return _Take.apply(laid, places, slots).unsqueeze(0), None
+    return _PackUp.apply(laid, (slots, places, tree["empty"])).unsqueeze(0), None
 
 
 def _admit(module: torch.nn.Module, kwargs: dict[str, Any], tree: Layout) -> None:
@@ -96,9 +106,7 @@ def _admit(module: torch.nn.Module, kwargs: dict[str, Any], tree: Layout) -> Non
         )
 
 
-def _causal(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scaling: float | None, dropout: float
-) -> torch.Tensor:
+def _causal(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scaling: float | None, dropout: float) -> torch.Tensor:
     """Causal attention of (trees, heads, length, size); shorter contexts are padded at the right, so no mask is due."""
     groups = q.shape[1] // k.shape[1]
     return functional.scaled_dot_product_attention(
@@ -137,9 +145,11 @@ def _branches(
         ],
         dim=-1,
     ).view(trees, shared, branches, group, length, width + length)
-    p = functional.dropout(torch.softmax(seen + bias[:, None, :, None].to(seen.dtype), dim=-1), dropout)
+    seen += bias[:, None, :, None].to(seen.dtype)
+    p = functional.dropout(torch.softmax(seen, dim=-1), dropout)
     p = p.view(rows, group * length, width + length)
-    out = (p[..., :width].reshape(trees * shared, -1, width) @ vc).view(rows, group * length, size) + p[..., width:] @ vb
+    out = (p[..., :width].reshape(trees * shared, -1, width) @ vc).view(rows, group * length, size)
+    out = out + p[..., width:] @ vb
     out = out.view(trees, shared, branches, group, length, size).permute(0, 2, 4, 1, 3, 5)
     return out.reshape(trees * branches * length, heads, size)
 

@@ -50,7 +50,8 @@ class Trie:
         """
         tables = [log_probability(0, self.choices[0] + REFUSED)]
         tables += [log_probability(row, self.choices[row]) for row in range(1, len(self.reads))]
-        padded = np.zeros((len(tables) + 1, max(map(len, tables)) + 1))  # the last row and column stay 0: no choice there
+        # the last row and column stay 0: a step of a value where there was no choice
+        padded = np.zeros((len(tables) + 1, max(map(len, tables)) + 1))
         for row, table in enumerate(tables):
             padded[row, : len(table)] = table
         return np.append(padded[self.paths[..., 0], self.paths[..., 1]].sum(axis=1), tables[0][-1])

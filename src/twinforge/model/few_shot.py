@@ -78,10 +78,8 @@ def prior_corrected(
     for key in set(zip(reference_groups, sizes, strict=True)):
         like = (reference_groups.to_numpy() == key[0]) & (sizes == key[1])
         priors[key] = np.mean(np.stack(reference.loc[like, "p"].to_list()), axis=0)
-    corrected = [
-        _divided(p, priors.get((group, len(p)))) for p, group in zip(answers["p"], groups, strict=True)
-    ]
-    return answers.assign(p=corrected)
+    corrected = [_divided(p, priors.get((group, len(p)))) for p, group in zip(answers["p"], groups, strict=True)]
+    return answers.assign(p=pd.Series(corrected, index=answers.index, dtype=object))
 
 
 def _divided(p: np.ndarray, prior: np.ndarray | None) -> np.ndarray:

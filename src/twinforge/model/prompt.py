@@ -11,7 +11,7 @@ import json
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,9 @@ class Prompt:
         ):
             if pieces := _pieces(tokenizer, turns):
                 return cls(tokenizer, *pieces)
-        raise UserError("model.base: its chat template does not show state and question once each; choose another model")
+        raise UserError(
+            "model.base: its chat template does not show state and question once each; choose another model"
+        )
 
     @property
     def context_template(self) -> str:
@@ -151,22 +153,27 @@ class Prompt:
     @cached_property
     def character_ids(self) -> dict[str, int]:
         """Token of each character that a number is written with, and of the refusal."""
-        return dict(zip("0123456789.", self._singles("0123456789."), strict=True)) | {REFUSED: self._singles(REFUSED)[0]}
+        characters = "0123456789." + REFUSED
+        return dict(zip(characters, self._singles(characters), strict=True))
 
     def _singles(self, texts: Sequence[str]) -> list[int]:
-        ids = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
-        if bad := [text for text, i in zip(texts, ids, strict=True) if len(i) != 1 or i[0] == self.tokenizer.unk_token_id]:
+        ids, unknown = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"], self.tokenizer.unk_token_id
+        if bad := [text for text, i in zip(texts, ids, strict=True) if len(i) != 1 or i[0] == unknown]:
             raise UserError(f"model.base: its tokenizer has no single token for {bad}; choose another base model")
         if len({i[0] for i in ids}) != len(ids):
-            raise UserError(f"model.base: its tokenizer gives some of {list(texts)} the same token; choose another base model")
+            raise UserError(
+                f"model.base: its tokenizer gives some of {list(texts)} the same token; choose another base model"
+            )
         return [i[0] for i in ids]
 
 
-def space_texts(space: AnswerSpace) -> list[str]:
+@lru_cache(maxsize=256)
+def space_texts(space: AnswerSpace) -> tuple[str, ...]:
     """Every value of a number space as text of one width: as many decimals as low and step need, padded with zeros."""
     places = max(_decimals(space.low), _decimals(space.step))
     texts = [f"{value:.{places}f}" for value in space.values]
-    return [text.zfill(max(map(len, texts))) for text in texts]
+    width = max(map(len, texts))
+    return tuple(text.zfill(width) for text in texts)
 
 
 def _decimals(value: float) -> int:

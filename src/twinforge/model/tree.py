@@ -75,8 +75,8 @@ def pack(trees: Sequence[Tree], device: str | torch.device = "cpu") -> dict[str,
     dict with `input_ids`, `position_ids` (1, tokens); `logits_to_keep` (reads,), the places of every branch's reads, tree
     by tree; `attention_mask`, a (1, 1, 1, 1) stand-in that keeps transformers from building a causal mask; and `tree`,
     the layout that `attention.tree_attention` takes:
-    slots (cells,): token of each cell of the padded blocks, -1 for none; places (tokens,): cell of each token;
-    contexts (trees, width): token of each cell of the contexts' block; bias (trees, branches, length, width + length):
+    slots (cells,): token of each cell of the padded blocks (any for an `empty` one); places (tokens,): each token's cell;
+    contexts (trees, width): the contexts' block of slots, -1 where empty; bias (trees, branches, length, width + length):
     0 where a branch's token sees, else the lowest number.
     """
     width = max(len(tree.context) for tree in trees)
@@ -105,7 +105,8 @@ def pack(trees: Sequence[Tree], device: str | torch.device = "cpu") -> dict[str,
     places[slots[slots >= 0]] = np.flatnonzero(slots >= 0)
     bias = torch.zeros(sees.shape).masked_fill_(~torch.from_numpy(sees), torch.finfo(torch.bfloat16).min)
     layout: Layout = {
-        "slots": torch.from_numpy(slots).to(device),
+        "slots": torch.from_numpy(slots.clip(min=0)).to(device),
+        "empty": torch.from_numpy(np.flatnonzero(slots < 0)).to(device),
         "places": torch.from_numpy(places).to(device),
         "contexts": torch.from_numpy(contexts).to(device),
         "bias": bias.to(device),

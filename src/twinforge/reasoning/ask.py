@@ -101,7 +101,9 @@ def ask(twin: Twin, wording: str, state: str = "1") -> Reply:
     match = phrasebook(twin).match(wording)
     where = situation(twin, state)
     row, notes = _question(twin, match, where)
-    reply = answer_rows(twin, _frame([row]), truth_known=where.known)[0]
+    # where the rule finds an answer and no outcome was recorded, the truth is unknown, not a refusal
+    recorded = where.known and (math.isnan(row["rule"]) or not math.isnan(row["truth"]))
+    reply = answer_rows(twin, _frame([row]), truth_known=recorded)[0]
     return Reply(**{**reply.__dict__, "wording": wording, "match": match, "notes": (*notes, *reply.notes)})
 
 
@@ -113,9 +115,12 @@ def phrasebook(twin: Twin) -> Phrasebook:
 def _question(twin: Twin, match: Match, where: Situation) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The question's row, built by the sector from readings or, poorer, from the state's text."""
     if where.state is None:
-        return _from_text(match, where), ("the state is text: no readings, so the experts are silent",)
+        return _from_text(match, where), ("the state is text: no readings",)
     plugin = load_sector(twin.recipe.module)
-    row = plugin.ask(where.state, match.skill.name, match.slots, match.text, twin.recipe)
+    try:
+        row = plugin.ask(where.state, match.skill.name, match.slots, match.text, twin.recipe)
+    except UserError as error:
+        raise UserError(f"{where.name}: {error}") from error
     return {**_blank(), **row, **_identity(where.state.episode, where.state.time, row)}, ()
 
 
@@ -157,6 +162,7 @@ def _frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 def answer_rows(twin: Twin, questions: pd.DataFrame, truth_known: bool) -> list[Reply]:
     """Answer rows of `records.QUESTION` by the language model, the experts of the pool, and the twin."""
+    _ = twin.model, twin.experts  # loading is no part of the answers' seconds
     begin = time.perf_counter()
     tables = _answers(twin, questions)
     seconds = (time.perf_counter() - begin) / max(len(questions), 1)
@@ -168,13 +174,25 @@ def _replies(
     twin: Twin, questions: pd.DataFrame, tables: Mapping[str, pd.DataFrame], truth_known: bool, seconds: float
 ) -> Iterator[Reply]:
     vectors = {model: dict(zip(table["question"], table["p"], strict=True)) for model, table in tables.items()}
-    heard = questions["features"].map(len).to_numpy() > 0
+    experts = sorted(vectors.keys() - {"llm", "twin"})
+    heard = questions["id"].isin({identity for name in experts for identity in vectors[name]})
     for speaker, rows in (("twin", questions[heard]), ("llm", questions[~heard])):
         claims = _claims(twin, rows, tables[speaker], speaker, truth_known)
         for _, row in rows.iterrows():
             parts = {model: np.asarray(found[row["id"]]) for model, found in vectors.items() if row["id"] in found}
-            notes = () if claims else (f"{speaker} was not calibrated: no guarantee",)
+            if speaker == "llm":
+                parts.pop("twin", None)
+            notes = tuple(_notes(speaker, [name for name in experts if name not in parts], bool(claims)))
             yield Reply(row, parts, speaker, claims.get(row["id"]), truth_known, seconds, notes=notes)
+
+
+def _notes(speaker: str, silent: Sequence[str], calibrated: bool) -> Iterator[str]:
+    if speaker == "llm":
+        yield "no expert can answer this: the language model answers alone, with its own guarantee"
+    elif silent:
+        yield f"{' and '.join(silent)} can't answer this"
+    if not calibrated:
+        yield f"{speaker} was not calibrated: no guarantee"
 
 
 def _answers(twin: Twin, questions: pd.DataFrame) -> dict[str, pd.DataFrame]:

@@ -14,7 +14,7 @@ from rich.text import Text
 from twinforge.artifact import Twin
 from twinforge.reasoning.ask import Claim, Reply, number_text, phrasebook
 from twinforge.reasoning.situation import stored
-from twinforge.records import REFUSAL
+from twinforge.records import REFUSAL, AnswerSpace
 
 MEANING = {
     "llm": "the tuned language model alone",
@@ -60,7 +60,7 @@ def summary(replies: Sequence[Reply]) -> str:
     held, level = sum(bool(claim.covers) for claim in judged), judged[0].level
     seconds = sum(reply.seconds for reply in replies)
     return (
-        f"{held} of {len(judged)} sets hold the truth (promised on average: {level:.0%}); {seconds:.1f} s. "
+        f"{held} of {len(judged)} sets hold the truth (promised on average: {level:.0%}); answered in {seconds:.1f} s. "
         "The figures over the whole test split are in the model card."
     )
 
@@ -91,11 +91,15 @@ def claim_text(reply: Reply, brief: bool = False) -> str:
     if reply.space.kind == "choice":
         return "{" + ", ".join("?" if brief and label == REFUSAL else label for label in claim.labels) + "}"
     end = " or ?" if brief else f", or {REFUSAL}"
-    return _interval(claim, reply.space.unit) + (end if claim.refusal else "")
+    return _interval(claim, reply.space) + (end if claim.refusal else "")
 
 
-def _interval(claim: Claim, unit: str) -> str:
-    return f"{claim.low:.4g} to {number_text(float(f'{claim.high:.4g}'), unit)}"
+def _interval(claim: Claim, space: AnswerSpace) -> str:
+    """Ends rounded outwards to the resolution of the answers, so that what is shown still holds the promise."""
+    places = max(len(f"{space.step:.6f}".rstrip("0").partition(".")[2]), 0)
+    scale = 10**places
+    low, high = math.floor(claim.low * scale + 1e-9) / scale, math.ceil(claim.high * scale - 1e-9) / scale
+    return f"{low:.{places}f} to {number_text(high, space.unit)}"
 
 
 def truth_text(reply: Reply) -> str:

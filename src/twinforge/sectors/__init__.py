@@ -151,10 +151,22 @@ def load_sector(module: str) -> Sector:
         plugin = importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name is None or not module.startswith(error.name):
-            raise UserError(f"sector module {module!r} needs the package {error.name!r}: pip install {error.name}") from error
+            raise UserError(
+                f"sector module {module!r} needs the package {error.name!r}: pip install {error.name}"
+            ) from error
         known = ", ".join(sorted(m.name for m in pkgutil.iter_modules(__path__)))
         raise UserError(f"no sector module {module!r}; sectors that come with twinforge: {known}") from error
-    parts = ("NAME", "SIGNALS", "CLAUSES", "TEMPLATES", "Settings", "episodes", "episode_count", "knowledge", "questions")
+    parts = (
+        "NAME",
+        "SIGNALS",
+        "CLAUSES",
+        "TEMPLATES",
+        "Settings",
+        "episodes",
+        "episode_count",
+        "knowledge",
+        "questions",
+    )
     if missing := [part for part in parts if not hasattr(plugin, part)]:
         raise UserError(f"sector module {module!r} lacks {', '.join(missing)}; see twinforge.sectors.Sector")
     return cast(Sector, plugin)

@@ -3,7 +3,7 @@
 boost : gradient boosting on each question's features (`twinforge.training.boosting`).
 rule, copy, persistence, majority : point answers, spread by their errors on training rows (`twinforge.training.points`).
 
-All are fitted per group "asked/kind" on the rows of `train` outside its validation share. Refusals are learnt from
+All are fitted per group "asked/template" on the rows of `train` outside its validation share. Refusals are learnt from
 features too: a question that can't be answered is trained on in the group of the template it was asked by.
 """
 
@@ -31,8 +31,8 @@ INDEX = "experts.json"
 
 
 def group_of(frame: pd.DataFrame) -> pd.Series:
-    """The group key "asked/kind" of each question."""
-    return frame["asked"] + "/" + frame["kind"]
+    """The group key "asked/template" of each question: one way to ask has one shape of features."""
+    return frame["asked"] + "/" + frame["template"]
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ def fine_tune(
     started = time.perf_counter()
     prompt = Prompt.of(tokenizer)
     lesson = lessons(prompt, train[~train["validation"]], recipe.train.number_weight)
-    steps = max(1, math.ceil(len(lesson) * recipe.budget.epochs / recipe.compute.batch_trees))
+    steps = max(1, math.ceil(math.ceil(len(lesson) / recipe.compute.batch_trees) * recipe.budget.epochs))
     torch.manual_seed(recipe.seed)
     adapted = adapt(model, recipe.lora, recipe.compute.gradient_checkpointing)
     trainer = TreeTrainer(adapted, tokenizer, lesson, arguments(recipe, steps, run, adapted.device.type))
@@ -145,7 +145,8 @@ def _validation(model: PeftModel, prompt: Prompt, rows: pd.DataFrame, recipe: An
     spaces = [space_of(row) for _, row in chosen.iterrows()]
     right = [_right(p, s, truth) for p, s, truth in zip(answers["p"], spaces, chosen["truth"], strict=True)]
     scores = [
-        math.log(max(p[s.index(truth)], 1e-12)) for p, s, truth in zip(answers["p"], spaces, chosen["truth"], strict=True)
+        math.log(max(p[s.index(truth)], 1e-12))
+        for p, s, truth in zip(answers["p"], spaces, chosen["truth"], strict=True)
     ]
     by_skill = pd.Series(right, index=chosen["skill"]).groupby(level=0).mean()
     return {

@@ -13,19 +13,29 @@ from datasets import Dataset
 from peft import PeftModel
 from torch.nn import functional
 from tqdm import tqdm
-from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import (
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from trl import SFTConfig, SFTTrainer
 
 from twinforge.errors import UserError
+from twinforge.model.adapter import one_precision
 from twinforge.training.checkpoints import keep_newest, latest, seal
 from twinforge.training.trees import Lesson, collate
 
 _PART = "part"  # where a checkpoint is written before it is moved into place
 
 
-def tree_loss(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
+def tree_loss(
+    logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, answers: torch.Tensor
+) -> torch.Tensor:
     """Negative log-likelihood of the answers' tokens: mean over a question's tokens, then over the batch's questions.
 
     Parameters
@@ -84,7 +94,9 @@ class TreeTrainer(SFTTrainer):
     ) -> torch.Tensor:
         """The mean loss of the batch's questions; see `tree_loss`."""
         targets, weights, answers, tokens = (inputs.pop(name) for name in ("targets", "weights", "answers", "tokens"))
-        loss = tree_loss(model(**inputs, use_cache=False).logits[0], targets, weights, answers)
+        with one_precision(self.model):
+            logits = model(**inputs, use_cache=False).logits[0]
+        loss = tree_loss(logits, targets, weights, answers)
         if not torch.isfinite(loss):
             raise UserError(
                 f"train: step {self.state.global_step + 1}: the loss is {loss.item()} on the questions {self._named}; "

@@ -41,7 +41,8 @@ def episode_count(recipe: Any) -> int:
 def episodes(recipe: Any) -> Iterator[Episode]:
     """Simulate every day in order of time."""
     settings = _settings(recipe)
-    grids = {regime: _grid(settings, 1 if regime == plan.FUTURE else 0) for regime in (plan.CALM, *plan.SHIFTS)}
+    today = _scenario(settings)
+    grids = {regime: build_grid(settings, today + (regime == plan.FUTURE)) for regime in (plan.CALM, *plan.SHIFTS)}
     solvers = {grid.code: Solver(grid) for grid in grids.values()}
     for day in plan.plan_days(recipe, settings, grids):
         yield simulate(day, solvers[grids[day.regime].code], recipe, settings)
@@ -49,20 +50,32 @@ def episodes(recipe: Any) -> Iterator[Episode]:
 
 def check(recipe: Any) -> dict[str, Any]:
     """Hold lightsim2grid against pandapower on a random sample of base cases and outages (1e-6 relative)."""
-    grid = _grid(_settings(recipe), 0)
+    grid = _today(recipe)
     return asdict(compare(grid, _typical(grid, RATED), CHECKED, recipe.seed))
 
 
 def knowledge(recipe: Any) -> pd.DataFrame:
     """The grid as a graph: what each name is, which busbars a line joins, what a busbar feeds, which clause protects what."""
-    grid = _grid(_settings(recipe), 0)
+    grid = _today(recipe)
     rows: list[tuple[str, str, str]] = []
-    for kind, table in (("line", grid.lines), ("transformer", grid.transformers), ("bus", grid.buses), ("demand", grid.loads)):
+    for kind, table in (
+        ("line", grid.lines),
+        ("transformer", grid.transformers),
+        ("bus", grid.buses),
+        ("demand", grid.loads),
+    ):
         rows += [(name, "is", kind) for name in table["name"]]
-    rows += [(s.name, "is", "wind park" if s.kind == "wind" else "PV plant") for s in grid.sgens.itertuples()]
+    sgens = grid.sgens["name"], grid.sgens["kind"]
+    rows += [
+        (str(name), "is", "wind park" if kind == "wind" else "PV plant") for name, kind in zip(*sgens, strict=True)
+    ]
     for table, ends in ((grid.lines, ("from_bus", "to_bus")), (grid.transformers, ("hv_bus", "lv_bus"))):
         rows += [(name, "joins", bus) for end in ends for name, bus in zip(table["name"], table[end], strict=True)]
-    rows += [(bus, "in substation", s) for bus, s in zip(grid.buses["name"], grid.buses["substation"], strict=True) if s not in ("", "nan", "None")]
+    rows += [
+        (bus, "in substation", s)
+        for bus, s in zip(grid.buses["name"], grid.buses["substation"], strict=True)
+        if s not in ("", "nan", "None")
+    ]
     rows += [(bus, "feeds", name) for name, bus in zip(grid.loads["name"], grid.loads["bus"], strict=True)]
     rows += [(name, "feeds", bus) for name, bus in zip(grid.sgens["name"], grid.sgens["bus"], strict=True)]
     rows += [("C1", "protects", name) for name in grid.buses["name"]]
@@ -84,14 +97,26 @@ def _settings(recipe: Any) -> Settings:
     return Settings.model_validate(recipe.lake.system)
 
 
+def _scenario(settings: Settings) -> int:
+    return int(settings.network[-4])
+
+
+def _today(recipe: Any) -> Grid:
+    settings = _settings(recipe)
+    return build_grid(settings, _scenario(settings))
+
+
 def _grid_of(state: State, recipe: Any) -> Grid:
-    return _grid(_settings(recipe), int(state.values.get(("grid", "scenario"), 0.0)))
+    settings = _settings(recipe)
+    return build_grid(settings, int(state.values.get(("grid", "scenario"), _scenario(settings))))
 
 
 @lru_cache(maxsize=4)
-def _grid(settings: Settings, scenario: int) -> Grid:
+def build_grid(settings: Settings, scenario: int) -> Grid:
     """The grid of a SimBench scenario, scaled and rated; the future grid is rated on its own."""
-    grid = load_grid(f"{settings.network[:-4]}{scenario}-sw", settings.load_scale, settings.generation_scale, settings.reactive_scale)
+    grid = load_grid(
+        f"{settings.network[:-4]}{scenario}-sw", settings.load_scale, settings.generation_scale, settings.reactive_scale
+    )
     return rerate(grid, _typical(grid, RATED), settings.rating_quantile)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from twinforge.records import AnswerSpace
+from twinforge.sectors.energy.context import number, signed
 from twinforge.sectors.energy.standards import CLAUSES, first_broken
 from twinforge.sectors.energy.templates import BROKEN, FAULTS, LOADING, RISK, RISK_EDGES, YES_NO
 from twinforge.sectors.energy.view import View, distances
@@ -48,10 +49,8 @@ def band(loading: float) -> float:
 
 def risk(view: View, slots: Slots) -> Draft:
     """Band of a line's loading after the outage of another."""
-    number = loading(view, slots)
-    return Draft(
-        RISK, band(number.truth), number.evidence, number.features, band(number.rule), copy=band(number.copy)
-    )  # fmt: skip
+    draft = loading(view, slots)
+    return Draft(RISK, band(draft.truth), draft.evidence, draft.features, band(draft.rule), copy=band(draft.copy))
 
 
 def loading(view: View, slots: Slots) -> Draft:
@@ -67,7 +66,7 @@ def loading(view: View, slots: Slots) -> Draft:
         get(line, "reactive"), get(outage, "reactive"), view.residual.get(outage, NAN), view.residual.get(line, NAN),
         *_common(view),
     ]  # fmt: skip
-    evidence = f"estimate {outage}>{line} {estimate:.0f} %, {line} now {now:.0f} %"
+    evidence = f"estimate {outage}>{line} {number(estimate)} %, {line} now {number(now)} %"
     return Draft(LOADING, _clip(truth), evidence, [features], _clip(estimate) if known else NAN, copy=_clip(now))
 
 
@@ -82,7 +81,7 @@ def ahead(view: View, slots: Slots) -> Draft:
         now, forecast, forecast - now, hours, get(line, "flow"), view.residual.get(line, NAN),
         *_planned_effect(view, line, hours), *_common(view),
     ]  # fmt: skip
-    evidence = f"{line} now {now:.0f} %, seasonal forecast {forecast:.0f} %"
+    evidence = f"{line} now {number(now)} %, seasonal forecast {number(forecast)} %"
     rule = _clip(forecast) if known else NAN
     return Draft(LOADING, _clip(truth), evidence, [features], rule, persistence=_clip(now), copy=_clip(now))
 
@@ -92,14 +91,15 @@ def failure(view: View, slots: Slots) -> Draft:
     asset, get = slots["asset"], view.state.get
     age, life = get(asset, "age"), get(asset, "expected_life")
     known = not math.isnan(age)
-    findings = {
-        name: v for (a, name), v in view.state.values.items() if a == asset and name.startswith("finding ")
-    }
+    findings = {name: v for (a, name), v in view.state.values.items() if a == asset and name.startswith("finding ")}
     worst = max(findings.values(), default=0.0)
-    features = [age, life, age - life, float(asset.startswith("T")), worst, sum(findings.values()), float(len(findings)), get(asset, "length")]
+    features = [
+        age, life, age - life, float(asset.startswith("T")), worst, sum(findings.values()), float(len(findings)), get(asset, "length"),
+    ]  # fmt: skip
     rule = float(age > life or worst >= 3) if known else NAN
     truth = view.future("failure", asset, asset, "failed", 8760.0) if known else NAN
-    return Draft(YES_NO, truth, f"{age:.0f} years old, expected life {life:.0f}, worst finding {worst:.0f}", [features], rule)
+    evidence = f"{number(age)} years old, expected life {number(life)}, worst finding {worst:.0f}"
+    return Draft(YES_NO, truth, evidence, [features], rule)
 
 
 def fault(view: View, slots: Slots) -> Draft:
@@ -111,12 +111,11 @@ def fault(view: View, slots: Slots) -> Draft:
     dead = [line for line in top if view.loading.get(line, 1.0) < 1.5]
     rule = 0.0 if size < 5 else 3.0 if dead else 2.0 if any(stuck) else 1.0
     features = [
-        *(view.residual.get(line, NAN) for line in top), *(view.loading.get(line, NAN) for line in top), *map(float, stuck),
-        float(len(dead)), float(sum(_frozen(view, line) for line in view.loading)), *_common(view),
+        *_pad([view.residual[line] for line in top], 3), *_pad([view.loading.get(line, NAN) for line in top], 3),
+        *_pad([float(s) for s in stuck], 3), float(len(dead)), float(sum(_frozen(view, line) for line in view.loading)), *_common(view),
     ]  # fmt: skip
-    evidence = f"largest residual {first} {view.residual.get(first, NAN):+.0f} %"
-    truth = NAN if (kind := view.future("fault", "kind", "grid", "fault")) != kind else kind
-    return Draft(FAULTS, truth, evidence, [_pad(features, 9 + 2 + len(_common(view)))], rule)
+    evidence = f"largest residual {first} {signed(view.residual.get(first, NAN))} %" if top else "no residuals"
+    return Draft(FAULTS, view.future("fault", "kind", "grid", "fault"), evidence, [features], rule)
 
 
 def suspect(view: View, slots: Slots, candidates: tuple[str, ...]) -> Draft:
@@ -132,26 +131,30 @@ def suspect(view: View, slots: Slots, candidates: tuple[str, ...]) -> Draft:
     rows.append([max(size), max(size), NAN, float(sum(r[3] for r in rows)), NAN, NAN, 1.0])
     rule = float(np.argmax(size)) if max(size) >= 5 else float(len(candidates))
     truth = float(space.options.index(faulty)) if faulty in space.options else float(len(candidates))
-    evidence = ", ".join(f"{line} residual {view.residual.get(line, NAN):+.0f}" for line in candidates)
+    evidence = ", ".join(f"{line} residual {signed(view.residual.get(line, NAN))}" for line in candidates)
     return Draft(space, truth if len(view.state.outcomes) else NAN, evidence, rows, rule)
 
 
 def clause(view: View, slots: Slots) -> Draft:
     """The first clause that is broken; the rule decides the clauses on the signals as they are."""
     volts, get = view.state.column("voltage"), view.state.get
-    worst = [max((v for (o, _), v in view.estimates.items() if o == out), default=NAN) for out in view.listed]
+    worst = (max((v for (o, _), v in view.estimates.items() if o == out), default=NAN) for out in view.listed)
+    known = sorted((v for v in worst if not math.isnan(v)), reverse=True)
     top = sorted(view.loading.values(), reverse=True)[:2]
     features = [
-        max(volts.values(), default=NAN), min(volts.values(), default=NAN), *_pad(top, 2), *_pad(sorted(worst, reverse=True), 3),
+        max(volts.values(), default=NAN), min(volts.values(), default=NAN), *_pad(top, 2), *_pad(known, 3),
         get("grid", "relief"), float(len(view.plans)),
         float(sum(start <= view.hour < end for start, end in view.plans.values())), *_common(view),
     ]  # fmt: skip
-    truth = min((i for i, c in enumerate(CLAUSES) if view.future("breach", c.clause, "grid", "broken") == 1.0), default=len(CLAUSES))
+    broken = [view.future("breach", c.clause, "grid", "broken") for c in CLAUSES]
+    truth = float(broken.index(1.0)) if 1.0 in broken else float(len(CLAUSES))
     evidence = (
-        f"voltage {min(volts.values(), default=NAN):.3f} to {max(volts.values(), default=NAN):.3f} pu, highest loading "
-        f"{max(top, default=NAN):.0f} %, worst listed outage {max(worst, default=NAN):.0f} %"
+        f"voltage {number(min(volts.values(), default=NAN), 3)} to {number(max(volts.values(), default=NAN), 3)} pu, highest "
+        f"loading {number(max(top, default=NAN))} %, worst listed outage {number(max(known, default=NAN))} %"
     )
-    return Draft(BROKEN, float(truth) if len(view.state.outcomes) else NAN, evidence, [features], float(first_broken(view.state)))
+    return Draft(
+        BROKEN, NAN if np.isnan(broken).any() else truth, evidence, [features], float(first_broken(view.state))
+    )
 
 
 def supply(view: View, slots: Slots, candidates: tuple[str, ...]) -> Draft:
@@ -173,24 +176,32 @@ def supply(view: View, slots: Slots, candidates: tuple[str, ...]) -> Draft:
         for d in candidates
     ]  # fmt: skip
     rows.append([NAN, NAN, NAN, abs(flow), NAN, 1.0])
-    return Draft(space, float(truth) if len(view.state.outcomes) else NAN, f"walk from {outage}: {', '.join(sorted(walked)) or 'no one'}", rows, float(rule))
+    evidence = f"walk from {outage}: {', '.join(sorted(walked)) or 'no one'}"
+    return Draft(space, float(truth) if len(view.state.outcomes) else NAN, evidence, rows, float(rule))
 
 
 def action(view: View, slots: Slots) -> Draft:
-    """The action after an outage that leaves the grid best: least highest loading, the action's own cost added."""
+    """The action after an outage that leaves the grid best: least highest loading, the action's own cost added.
+
+    An action that cuts demand off, as only an unreported open line can make it do, pays one point for every MW.
+    """
     outage = slots["outage"]
     effects = {a: v for (o, a), v in view.action_estimates.items() if o == outage}
     options = tuple(sorted(effects, key=lambda a: (a == NOTHING, a)))
     space = AnswerSpace("choice", options)
-    payoff = tuple(-view.future("action", f"{outage}|{a}", "grid", "worst_loading") - cost(a) for a in options)
+    effect, lost = (
+        {a: view.future("action", f"{outage}|{a}", "grid", name) for a in options}
+        for name in ("worst_loading", "lost_mw")
+    )
+    payoff = tuple(-effect[a] - cost(a) - (lost[a] - lost[NOTHING]) for a in options)
     estimates = np.array([effects[a] + cost(a) for a in options])
     base = effects[NOTHING]
     rows = [
         [effects[a], effects[a] - base, base, float(a.startswith("curtail")), float(a.startswith("open")), cost(a), float(a == NOTHING)]
         for a in options
-    ]
+    ]  # fmt: skip
     known = not any(math.isnan(p) for p in payoff)
-    evidence = ", ".join(f"{a}: {effects[a]:.0f} %" for a in options)
+    evidence = ", ".join(f"{a}: {number(effects[a])} %" for a in options)
     return Draft(
         space, float(np.argmax(payoff)) if known else NAN, evidence, rows, float(np.argmin(estimates)), payoff=payoff if known else ()
     )  # fmt: skip
@@ -227,6 +238,7 @@ def _frozen(view: View, line: str) -> bool:
 
 
 def _pad(values: list[float], n: int) -> list[float]:
+    """`n` values, NaN where there are fewer."""
     return [*values, *[NAN] * (n - len(values))][:n]
 
 

@@ -1,7 +1,7 @@
 """The state as text: what an operator would put on one page, with its three dimensions marked.
 
 A: abstract (calendar, weather, work, list, clauses). P: physical (readings). C: computational (estimates). A name stands
-beside its reading, `L7=85`, since digits cost a token each; `?` is a reading that is missing.
+beside its reading, `L7=85`, since digits cost a token each; `was` is an hour ago, `?` is a reading that is missing.
 """
 
 from __future__ import annotations
@@ -33,20 +33,26 @@ def context(view: View, touched: Touched) -> str:
     return "\n".join((_abstract(view, touched), _physical(view, touched), _computational(view, touched)))
 
 
-def number(value: float) -> str:
-    return "?" if math.isnan(value) else f"{value:.0f}"
+def number(value: float, digits: int = 0) -> str:
+    """A reading as text; "?" when it is missing."""
+    return "?" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def signed(value: float) -> str:
+    """A difference as text; "?" when it is missing."""
+    return "?" if math.isnan(value) else f"{value:+.0f}"
 
 
 def _abstract(view: View, touched: Touched) -> str:
     get = view.state.get
     time = view.state.time
-    wind, rating = get("grid", "wind_regime"), get("grid", "rating")
+    wind, rating, relief = (get("grid", name) for name in ("wind_regime", "rating", "relief"))
     parts = [
-        f"{DAYS[time.dayofweek]} {time.day} {MONTHS[time.month - 1]} {time:%H:%M}",
-        f"wind {WIND[int(wind)] if wind == wind else '?'}",
+        f"{DAYS[time.dayofweek]} {MONTHS[time.month - 1]} {time:%H:%M}",
+        f"wind {'?' if math.isnan(wind) else WIND[int(wind)]}",
         f"rating {number(rating)} %",
         *(f"work on {line} {start:.0f}-{end:.0f} h" for line, (start, end) in view.plans.items()),
-        f"relief {'yes' if get('grid', 'relief') == 1.0 else 'no'}",
+        f"relief {'?' if math.isnan(relief) else 'yes' if relief == 1.0 else 'no'}",
     ]
     logs = (f"Log {asset}: {_log(view, asset)}." for asset in touched.aged)
     return " ".join([f"A: {', '.join(parts)}.", *logs])
@@ -54,40 +60,50 @@ def _abstract(view: View, touched: Touched) -> str:
 
 def _log(view: View, asset: str) -> str:
     age = view.state.get(asset, "age")
-    if age != age:
+    if math.isnan(age):
         return "no entry"
     prefix = "finding "
     notes = [
-        (name.removeprefix(prefix), v) for (a, name), v in view.state.values.items() if a == asset and name.startswith(prefix)
+        (name.removeprefix(prefix), v)
+        for (a, name), v in view.state.values.items()
+        if a == asset and name.startswith(prefix)
     ]
     grades = ("slight", "clear", "severe")
     worst = sorted(notes, key=lambda note: -note[1])[:2]
     words = [f"{grades[min(int(v), 3) - 1]} {name}" for name, v in worst if v >= 1]
-    return ", ".join([f"{age:.0f} years", f"{view.state.get(asset, 'length'):.0f} km", *(words or ["no findings"])])
+    return ", ".join(
+        [f"{number(age)} years", f"{number(view.state.get(asset, 'length'))} km", *(words or ["no findings"])]
+    )
 
 
 def _physical(view: View, touched: Touched) -> str:
     get, volts = view.state.get, view.state.column("voltage").values()
     totals = [f"{name} {number(get('grid', name))}" for name in ("demand", "wind", "solar")]
     lines = dict.fromkeys([*view.fullest[:1], *view.suspects[:2], *touched.lines])
-    readings = " ".join(f"{line}={number(view.loading.get(line, NAN))}" for line in lines if line not in view.open_lines)
-    before = " ".join(f"{line}={number(get(line, 'loading_before'))}" for line in view.suspects[:2])
+    before = {line: f" was {number(get(line, 'loading_before'))}" for line in view.suspects[:2]}
+    readings = " ".join(
+        f"{line}={number(view.loading.get(line, NAN))}{before.get(line, '')}"
+        for line in lines
+        if line not in view.open_lines
+    )
     return (
-        f"P: MW {' '.join(totals)}. U {min(volts, default=NAN):.3f}-{max(volts, default=NAN):.3f}. "
-        f"Loading {readings}; 1h ago {before}. Open {' '.join(view.open_lines) or 'none'}."
+        f"P: MW {' '.join(totals)}. U {number(min(volts, default=NAN), 3)}-{number(max(volts, default=NAN), 3)}. "
+        f"Loading {readings}. Open {' '.join(view.open_lines) or 'none'}."
     )
 
 
 def _computational(view: View, touched: Touched) -> str:
     get = view.state.get
-    residual = " ".join(f"{line}{view.residual[line]:+.0f}" for line in view.suspects[:2])
+    residual = " ".join(f"{line}{signed(view.residual[line])}" for line in view.suspects[:2])
     worst = " ".join(f"{outage}={number(view.estimates[outage, line])}" for outage, line in worst_listed(view))
     pairs = " ".join(f"{a}>{b}={number(view.estimates.get((a, b), NAN))}" for a, b in touched.pairs)
     parts = [f"C: residual {residual}.", f"Listed {worst}." if worst else "", f"Outage {pairs}." if pairs else ""]
     for name, hours in touched.ahead:
         parts.append(f"Ahead {name} {hours}h={number(get(name, f'forecast_{hours}h'))}.")
     for outage in touched.remedies:
-        effects = (f"{action.split()[-1]}={number(v)}" for (o, action), v in view.action_estimates.items() if o == outage)
+        effects = (
+            f"{action.split()[-1]}={number(v)}" for (o, action), v in view.action_estimates.items() if o == outage
+        )
         parts.append(f"Remedies {' '.join(effects)}.")
     return " ".join(part for part in parts if part)
 

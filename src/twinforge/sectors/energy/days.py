@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -13,70 +11,18 @@ import pandas as pd
 
 from twinforge.records import OBSERVATION, OUTCOME
 from twinforge.sectors import Episode, State
-from twinforge.sectors.energy import ageing_log, plan, sensors
-from twinforge.sectors.energy.contingency import Flow, Solver
-from twinforge.sectors.energy.grid import Grid, Injections
-from twinforge.sectors.energy.linear import linear_contingency
+from twinforge.sectors.energy import ageing_log, plan
+from twinforge.sectors.energy.contingency import Solver
+from twinforge.sectors.energy.grid import Grid
+from twinforge.sectors.energy.moments import HORIZONS, HOUR, Moment, moments
 from twinforge.sectors.energy.plan import Day
 from twinforge.sectors.energy.remedies import Remedy, candidates
-from twinforge.sectors.energy.sensors import Readings
 from twinforge.sectors.energy.settings import Settings
 from twinforge.sectors.energy.standards import CLAUSES
 from twinforge.sectors.energy.stress import spurs
+from twinforge.sectors.energy.tables import Table
 
-HOUR = 4  # quarter hours
-HORIZONS = (1, 4)  # hours
-
-
-@dataclass
-class Table:
-    """Rows of one parquet schema, collected block by block."""
-
-    blocks: list[dict[str, Any]] = field(default_factory=list)
-
-    def add(self, assets: Sequence[str] | np.ndarray, values: Sequence[float] | np.ndarray, **same: Any) -> None:
-        """One row an asset; `same` holds for every one of them (a sequence gives one value a row)."""
-        if len(assets):
-            self.blocks.append({"asset": np.asarray(assets, object), "value": np.asarray(values, float), **same})
-
-    def frame(self, episode: str, names: Sequence[str]) -> pd.DataFrame:
-        sizes = [len(block["asset"]) for block in self.blocks]
-        columns = {
-            name: np.concatenate([_column(block[name], n) for block, n in zip(self.blocks, sizes, strict=True)])
-            for name in names
-            if name != "episode"
-        }
-        return pd.DataFrame({"episode": episode, **columns})[list(names)]
-
-
-def _column(value: Any, n: int) -> np.ndarray:
-    """`n` values: those given, or one repeated."""
-    if isinstance(value, pd.Timestamp):
-        return np.full(n, value.to_datetime64(), "datetime64[ms]")
-    if isinstance(value, str):
-        return np.full(n, value, object)
-    return np.broadcast_to(np.asarray(value), (n,)) if np.ndim(value) == 0 else np.asarray(value)
-
-
-@dataclass(frozen=True)
-class Moment:
-    """One state in the making. Loadings are in percent of the rating in force; `factor` is that over the nominal one."""
-
-    step: int
-    time: pd.Timestamp
-    factor: float
-    wind: int
-    fault: sensors.Fault
-    open_lines: frozenset[str]
-    true_out: frozenset[str]
-    injections: Injections
-    now: Flow
-    later: tuple[Flow, ...]
-    outages: Flow
-    readings: Readings
-    residual: np.ndarray
-    forecast: tuple[np.ndarray, ...]
-    estimate: np.ndarray
+WORST = 8  # the outage whose remedies are worked out is one of so many that look worst
 
 
 def simulate(day: Day, solver: Solver, recipe: Any, settings: Settings) -> Episode:
@@ -84,7 +30,7 @@ def simulate(day: Day, solver: Solver, recipe: Any, settings: Settings) -> Episo
     rng = np.random.default_rng((recipe.seed, day.number, 1))
     observed, outcomes = Table(), Table()
     log = ageing_log.draw(solver.grid, settings, rng)
-    for moment in _moments(day, solver, recipe, settings, rng):
+    for moment in moments(day, solver, recipe, settings, rng):
         _observe(observed, day, solver.grid, moment)
         ageing_log.write(log, partial(_reading, observed, moment), partial(_outcome, outcomes, moment))
         _follow(outcomes, day, solver, moment, _outage_pairs(solver.grid, moment, day, observed, rng))
@@ -93,89 +39,13 @@ def simulate(day: Day, solver: Solver, recipe: Any, settings: Settings) -> Episo
     row = {
         "episode": day.name, "start": day.start, "end": day.start + pd.Timedelta(days=1), "regime": day.regime, "change": day.change,
         "note": json.dumps({
-            "grid": solver.grid.code, "rebuilt_without": day.closed_for_good, "sensors_read_low_by": _offset(day, settings),
+            "grid": solver.grid.code, "rebuilt_without": day.closed_for_good,
+            "sensors_read_low_by": settings.drift_bias if day.regime == plan.BIASED else 0.0,
             "maintenance_log": log.text(day.start),
         }),
     }  # fmt: skip
     names = OBSERVATION.names, OUTCOME.names
     return Episode(row, observed.frame(day.name, names[0]), outcomes.frame(day.name, names[1]))
-
-
-def _offset(day: Day, settings: Settings) -> float:
-    return settings.drift_bias if day.regime == plan.BIASED else 0.0
-
-
-def _moments(day: Day, solver: Solver, recipe: Any, settings: Settings, rng: np.random.Generator) -> list[Moment]:
-    """All flows of the day in four batches: before and now, now and later with the faults, every outage, and the estimates."""
-    grid, steps = solver.grid, np.array(day.steps)
-    at = day.number * plan.STEPS + steps
-
-    def state(offset: int) -> Injections:
-        return replace(grid.injections(at + offset), slack_vm_pu=np.full(len(at), day.slack_vm_pu))
-
-    def opened(offset: int) -> list[frozenset[str]]:
-        return [day.out((step + offset) / HOUR) for step in steps]
-
-    def masks(sets: list[frozenset[str]]) -> np.ndarray:
-        return np.stack([grid.mask(s) for s in sets])
-
-    before = solver.solve_rows(state(-HOUR), masks(opened(-HOUR)))
-    sound = solver.solve_rows(state(0), masks(opened(0)))
-    tripable = ~spurs(grid)
-    faults = [
-        sensors.draw_fault(before[i], sound[i], tripable & ~masks(opened(0))[i, : len(tripable)], recipe.lake, rng) for i in range(len(at))
-    ]
-    tripped = [
-        frozenset({str(grid.lines["name"].iloc[f.line])}) if f.kind == sensors.MISREPORTED else frozenset() for f in faults
-    ]
-    true_out = [a | b for a, b in zip(opened(0), tripped, strict=True)]
-    now = solver.solve_rows(state(0), masks(true_out))
-    later = [
-        solver.solve_rows(state(h * HOUR), masks([a | b for a, b in zip(opened(h * HOUR), tripped, strict=True)])) for h in HORIZONS
-    ]
-    installed = grid.sgens.loc[grid.sgens["kind"] == "wind", "rating_mw"].sum()
-    is_wind = (grid.sgens["kind"] == "wind").to_numpy()
-
-    def factors(offset: int) -> tuple[np.ndarray, list[int]]:
-        winds = [plan.wind_regime(p[is_wind].sum(), installed) for p in state(offset).p_sgen]
-        hours = (steps + offset) / HOUR
-        return np.array([plan.rating_factor(settings, day.start.month, h, w) for h, w in zip(hours, winds, strict=True)]), winds
-
-    (rate, winds), rate_before = factors(0), factors(-HOUR)[0]
-    rate_later = [factors(h * HOUR)[0] for h in HORIZONS]
-    moments = []
-    for i, step in enumerate(day.steps):
-        in_force, past = _derate(now[i], rate[i]), _derate(before[i], rate_before[i])
-        open_now = opened(0)[i]
-        closed_mask = grid.mask(open_now)[: len(tripable)]
-        readings = sensors.measure(past, in_force, state(0)[i], closed_mask, faults[i], recipe.lake, rng, _offset(day, settings))
-        expected = solver.estimate(readings.injections, open_now).loading_pct / rate[i]
-        ahead = [solver.estimate(_seasonal(grid, readings.injections, at[i], h), open_now).loading_pct / rate[i] for h in HORIZONS]
-        moments.append(Moment(
-            step, day.start + pd.Timedelta(minutes=15 * step), float(rate[i]), winds[i], faults[i], open_now, true_out[i], state(0)[i],
-            in_force, tuple(_derate(f[i], r[i]) for f, r in zip(later, rate_later, strict=True)),
-            _derate(solver.contingencies(state(0)[i], true_out[i]), rate[i]), readings, readings.loading - expected, tuple(ahead),
-            linear_contingency(
-                grid, readings.p_mw, readings.q_mvar, open_now, vm_pu=sensors.line_voltage(grid, readings),
-                loading_pct=readings.loading * rate[i],
-            ) / rate[i],
-        ))  # fmt: skip
-    return moments
-
-
-def _derate(flow: Flow, factor: float) -> Flow:
-    """Loadings in percent of the rating in force."""
-    return replace(flow, loading_pct=flow.loading_pct / factor)
-
-
-def _seasonal(grid: Grid, measured: Injections, at: int, hours: int) -> Injections:
-    """Measured injections moved by the mean change of the last seven days between the same two times of day."""
-    days = at - plan.STEPS * np.arange(1, 8)
-    now, then = grid.injections(days % len(grid.p_load)), grid.injections((days + hours * HOUR) % len(grid.p_load))
-    p_load, q_load, p_sgen = (
-        getattr(measured, n) + (getattr(then, n) - getattr(now, n)).mean(0) for n in ("p_load", "q_load", "p_sgen")
-    )
-    return Injections(p_load, q_load, np.maximum(p_sgen, 0.0), measured.slack_vm_pu)
 
 
 def _reading(table: Table, m: Moment, assets: Any, quantity: str, values: Any, unit: str, dimension: str) -> None:
@@ -188,7 +58,9 @@ def _outcome(
     table: Table, m: Moment, kind: str, causes: Any, assets: Any, quantity: str, values: Any, status: Any = "solved", hours: float = 0.0
 ) -> None:  # fmt: skip
     """Outcomes of one kind that follow one state."""
-    table.add(assets, values, kind=kind, cause=causes, quantity=quantity, status=status, horizon_h=float(hours), time=m.time)
+    table.add(
+        assets, values, kind=kind, cause=causes, quantity=quantity, status=status, horizon_h=float(hours), time=m.time
+    )
 
 
 def _observe(table: Table, day: Day, grid: Grid, m: Moment) -> None:
@@ -203,7 +75,11 @@ def _observe(table: Table, day: Day, grid: Grid, m: Moment) -> None:
     add(grid.buses["name"][~m.now.lost], "voltage", r.voltage[~m.now.lost], "pu", "physical")
     inj, kind = r.injections, grid.sgens["kind"].to_numpy()
     add(grid.loads["name"], "demand", inj.p_load, "MW", "physical")
-    totals = {"demand": inj.p_load.sum(), "wind": inj.p_sgen[kind == "wind"].sum(), "solar": inj.p_sgen[kind == "PV"].sum()}
+    totals = {
+        "demand": inj.p_load.sum(),
+        "wind": inj.p_sgen[kind == "wind"].sum(),
+        "solar": inj.p_sgen[kind == "PV"].sum(),
+    }
     for quantity, k in (("wind", "wind"), ("solar", "PV")):
         add(grid.sgens["name"][kind == k], quantity, inj.p_sgen[kind == k], "MW", "physical")
     for quantity, value in {**totals, "export": totals["wind"] + totals["solar"] - totals["demand"]}.items():
@@ -213,7 +89,9 @@ def _observe(table: Table, day: Day, grid: Grid, m: Moment) -> None:
         "relief": float(day.relief), "scenario": float(grid.code[-4]),
     }  # fmt: skip
     for quantity, value in calendar.items():
-        add(["grid"], quantity, [value], "h" if quantity == "hour" else "%" if quantity == "rating" else "1", "abstract")
+        add(
+            ["grid"], quantity, [value], "h" if quantity == "hour" else "%" if quantity == "rating" else "1", "abstract"
+        )
     for line, (start, end) in day.work.items():
         add([line], "planned_from", [start], "h", "abstract")
         add([line], "planned_to", [end], "h", "abstract")
@@ -258,7 +136,7 @@ def _follow(table: Table, day: Day, solver: Solver, m: Moment, pairs: list[tuple
     for hours, flow in zip(HORIZONS, m.later, strict=True):
         add("later", "", lines, "loading", flow.loading_pct, flow.status, hours)
     o = m.outages
-    k, j = (np.array(x) for x in zip(*pairs, strict=True))
+    k, j = np.array(pairs, int).reshape(-1, 2).T
     add("outage", lines[k], lines[j], "loading", o.loading_pct[k, j], np.asarray(o.status)[k])
     add("outage", lines, ["grid"] * len(lines), "lost_mw", o.lost_mw, o.status)
     new = o.lost & ~m.now.lost[None, :]
@@ -269,7 +147,10 @@ def _follow(table: Table, day: Day, solver: Solver, m: Moment, pairs: list[tuple
 
 
 def _breaches(table: Table, day: Day, grid: Grid, m: Moment) -> None:
-    """Every clause decided on the true state by its own predicate."""
+    """Every clause decided on the true state by its own predicate; not known where that has no solution.
+
+    A listed outage without a solution is a breach: the grid would not withstand it.
+    """
     lines = grid.lines["name"].to_numpy()
     values: dict[tuple[str, str], float] = {
         ("grid", "relief"): float(day.relief), ("grid", "wind_regime"): float(m.wind), ("grid", "hour"): m.step / HOUR,
@@ -278,12 +159,13 @@ def _breaches(table: Table, day: Day, grid: Grid, m: Moment) -> None:
     values |= {(n, "voltage"): v for n, v in zip(grid.buses["name"], m.now.vm_pu, strict=True) if v == v}
     for line, (start, end) in day.work.items():
         values |= {(line, "planned_from"): start, (line, "planned_to"): end}
-    for line in day.listed:
-        row = int(np.flatnonzero(lines == line)[0])
-        values |= {(line, "listed"): 1.0, (f"{line}>worst", "estimate"): float(np.nanmax(m.outages.loading_pct[row], initial=0.0))}
+    worst = np.max(np.where(np.isnan(m.outages.loading_pct), np.inf, m.outages.loading_pct), axis=1)
+    for row in np.flatnonzero(np.isin(lines, day.listed)):
+        values |= {(lines[row], "listed"): 1.0, (f"{lines[row]}>worst", "estimate"): float(worst[row])}
     truth = State(day.name, m.time, values, pd.DataFrame())
     for clause in CLAUSES:
-        _outcome(table, m, "breach", clause.clause, ["grid"], "broken", [float(clause.predicate(truth))])
+        broken = float(clause.predicate(truth)) if m.now.converged else np.nan
+        _outcome(table, m, "breach", clause.clause, ["grid"], "broken", [broken], m.now.status)
 
 
 def _remedies(observed: Table, outcomes: Table, day: Day, solver: Solver, m: Moment, rng: np.random.Generator) -> None:
@@ -292,7 +174,7 @@ def _remedies(observed: Table, outcomes: Table, day: Day, solver: Solver, m: Mom
     worst = np.nanmax(np.where(np.isnan(m.estimate), -1.0, m.estimate), axis=1)
     meshed = set(grid.lines["name"][~spurs(grid)])
     ranked = [n for n in grid.lines["name"].to_numpy()[np.argsort(-worst)] if n in meshed and n not in m.open_lines]
-    outage = str(ranked[int(rng.integers(8))])
+    outage = str(ranked[int(rng.integers(min(WORST, len(ranked))))])
     found: list[Remedy] = candidates(grid, m.readings, outage, m.open_lines, day.work, m.factor, rng)
     flows = solver.solve_variants([(r.inject(grid, m.injections), r.out(m.true_out | {outage})) for r in found])
     assets = [f"{outage}|{r.name}" for r in found]

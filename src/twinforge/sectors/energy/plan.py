@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from twinforge.errors import UserError
 from twinforge.sectors.energy.grid import Grid, islands
 from twinforge.sectors.energy.settings import Settings
 from twinforge.sectors.energy.stress import spurs
 
 CALM, LATE, REBUILT, BIASED, FUTURE = "calm", "late", "rebuilt", "biased", "future"
 SHIFTS = (LATE, REBUILT, BIASED, FUTURE)  # in order of time, of equal length
-YEAR = 366  # days of SimBench's profiles, those of 2016
+FIRST, YEAR = pd.Timestamp(2016, 1, 1), 366  # days of SimBench's profiles, those of 2016
 STEPS = 96  # quarter hours a day
+WORK_BEGINS, WORK_LASTS = (6, 13), (5, 11)  # hours, the end not included
 
 
 @dataclass(frozen=True)
@@ -40,39 +42,53 @@ class Day:
 
     @property
     def start(self) -> pd.Timestamp:
-        return pd.Timestamp(2016, 1, 1) + pd.Timedelta(days=self.number)
+        return FIRST + pd.Timedelta(days=self.number)
 
     def out(self, hour: float) -> frozenset[str]:
         """Lines that are open on purpose at an hour of this day."""
         return frozenset(self.closed_for_good) | {n for n, (a, b) in self.work.items() if a <= hour < b}
 
 
-def regimes(days: int, shift_days: int) -> list[tuple[int, str, int]]:
+def regimes(days: int, shift_days: int, first: int = 0) -> list[tuple[int, str, int]]:
     """(day of the year, regime, day of its change point) of every episode, in order of time.
 
-    The shifted regimes follow the calm period, `shift_days` in equal parts; the change point is the first day of each.
+    The calm period starts on day `first`. The shifted regimes follow it, `shift_days` in equal parts; the change point is
+    the first day of each, -1 in the calm period.
+
+    Raises
+    ------
+    UserError
+        The profiles' year is shorter than that.
     """
-    plan = [(day, CALM, -1) for day in range(days)]
-    for part, regime in zip(np.array_split(np.arange(days, days + shift_days), len(SHIFTS)), SHIFTS, strict=True):
+    end = first + days + shift_days
+    if not 0 <= first < end <= YEAR:
+        raise UserError(
+            f"lake.start, lake.days and lake.shift_days ask for days {first} to {end - 1} of SimBench's year, which has "
+            f"days 0 (2016-01-01) to {YEAR - 1}: start earlier, or simulate fewer days"
+        )
+    plan = [(day, CALM, -1) for day in range(first, first + days)]
+    for part, regime in zip(np.array_split(np.arange(first + days, end), len(SHIFTS)), SHIFTS, strict=True):
         plan += [(int(day), regime, int(part[0])) for day in part]
     return plan
 
 
 def plan_days(recipe: Any, settings: Settings, grids: dict[str, Grid]) -> Iterator[Day]:
     """Every day's plan, drawn from (seed, day) alone. `grids`: regime -> the grid that it runs on."""
-    start = pd.Timestamp(2016, 1, 1)
-    for number, regime, change in regimes(recipe.lake.days, recipe.lake.shift_days):
+    first = 0 if recipe.lake.start is None else (pd.Timestamp(recipe.lake.start) - FIRST).days
+    for number, regime, change in regimes(recipe.lake.days, recipe.lake.shift_days, first):
         rng = np.random.default_rng((recipe.seed, number))
         grid = grids[regime]
         rebuilt = _rebuilt(grid, recipe.seed) if regime == REBUILT else ()
         meshed = [line for line in meshed_lines(grid) if line not in rebuilt]
         picked = [str(n) for n in rng.choice(meshed, settings.listed + 1, replace=False)]
-        begin = float(rng.integers(6, 15))
-        work = {picked[-1]: (begin, begin + float(rng.integers(2, 9)))} if rng.random() < settings.work_rate else {}
+        begin = float(rng.integers(*WORK_BEGINS))
+        work = (
+            {picked[-1]: (begin, begin + float(rng.integers(*WORK_LASTS)))} if rng.random() < settings.work_rate else {}
+        )
         if work and rebuilt and islands(grid, frozenset((*rebuilt, *work))):
             work = {}
         yield Day(
-            f"{start + pd.Timedelta(days=number):%Y-%m-%d}", number, regime, None if change < 0 else start + pd.Timedelta(days=change),
+            f"{FIRST + pd.Timedelta(days=number):%Y-%m-%d}", number, regime, None if change < 0 else FIRST + pd.Timedelta(days=change),
             _steps(recipe.budget.states_per_day, rng), tuple(sorted(picked[:-1], key=lambda n: int(n[1:]))), work,
             bool(rng.random() < settings.relief_rate), rebuilt, _slack(settings, rng),
         )  # fmt: skip

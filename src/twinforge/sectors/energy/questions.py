@@ -3,41 +3,90 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from twinforge.errors import UserError
 from twinforge.records import AnswerSpace
 from twinforge.sectors import State, Template
 from twinforge.sectors.energy.builders import BUILDERS, CHOOSERS, Draft, band
 from twinforge.sectors.energy.context import Touched, context
 from twinforge.sectors.energy.grid import Grid
+from twinforge.sectors.energy.linear import linear_contingency
 from twinforge.sectors.energy.templates import BY_NAME, RISK, TEMPLATES
 from twinforge.sectors.energy.view import View
 
 Slots = dict[str, str]
-Asked = tuple[Template, Slots, tuple[str, ...]]  # template, slots, candidate options where they differ from question to question
+Asked = tuple[Template, Slots, tuple[str, ...]]
+"""Template, slots, and candidate options where they differ from question to question."""
 
 
 def questions(state: State, grid: Grid, phrasing: str, rng: np.random.Generator) -> list[dict[str, Any]]:
-    """All questions about one state, as dicts of `records.QUESTION` without id, validation, episode and time."""
+    """All questions about one state, as dicts of `records.QUESTION` without id, validation, episode and time.
+
+    A question that the state could answer but the simulator could not (no solution) is left out.
+    """
     view = View(state, grid)
-    asked = [*_answerable(view, rng), *_unanswerable(view, rng)]
-    text = context(view, _touched(asked))
-    return [_row(view, a, text, _word(a[0], a[1], phrasing, rng)) for a in asked]
+    answerable, unanswerable = _answerable(view, rng), _unanswerable(view, rng)
+    text = context(view, _touched([*answerable, *unanswerable]))
+    rows, refused = (
+        [_row(view, a, text, _word(a[0], a[1], phrasing, rng)) for a in asked] for asked in (answerable, unanswerable)
+    )
+    return [*(row for row in rows if not np.isnan(row["truth"])), *refused]
 
 
 def ask(state: State, grid: Grid, template: str, slots: Mapping[str, str], wording: str) -> dict[str, Any]:
-    """One question in an operator's own wording about a state, its options chosen as in the lake's questions."""
+    """One question in an operator's own wording about a state, its options chosen as in the lake's questions.
+
+    Raises
+    ------
+    UserError
+        The state lacks what the options are made of: residuals for `suspect`, remedies of this outage for `action`.
+    """
+    if {"outage", "line"} <= slots.keys():
+        state = with_estimate(state, grid, slots["outage"], slots["line"])
     view, chosen = View(state, grid), BY_NAME[template]
     rng = np.random.default_rng(0)
     candidates: tuple[str, ...] = ()
     if template == "suspect":
         candidates = _suspects(view, rng)
+        if not candidates:
+            raise UserError(
+                f"{wording!r}: needs the residuals of three lines and one more reading; this state lacks them"
+            )
+    if template == "action" and slots["outage"] not in (known := {outage for outage, _ in view.action_estimates}):
+        raise UserError(
+            f"{wording!r}: no remedies were worked out for the outage of {slots['outage']} in this state, only for that of: "
+            f"{', '.join(sorted(known)) or 'none'}"
+        )
     if template == "supply":
         candidates = _demands(view, slots["outage"], rng)
     asked = (chosen, dict(slots), candidates)
     return _row(view, asked, context(view, _touched([asked])), wording)
+
+
+def with_estimate(state: State, grid: Grid, outage: str, line: str) -> State:
+    """The state with the linear estimate of one more pair, from the readings; as it is where these don't allow it."""
+    key, names = (f"{outage}>{line}", "estimate"), list(grid.lines["name"])
+    if key in state.values or outage not in names or line not in names:
+        return state
+    flow, reactive, loading = (np.array([state.get(n, q) for n in names]) for q in ("flow", "reactive", "loading"))
+    volts = np.array([state.get(bus, "voltage") for bus in grid.lines["from_bus"]])
+    factor = state.get("grid", "rating") / 100
+    if np.isnan(volts).all() or np.isnan(factor):
+        return state
+    out = frozenset(n for n, closed in state.column("switch").items() if closed == 0.0)
+    estimate = linear_contingency(
+        grid,
+        flow,
+        reactive,
+        out,
+        vm_pu=np.where(np.isnan(volts), np.nanmean(volts), volts),
+        loading_pct=loading * factor,
+    )[names.index(outage), names.index(line)]
+    return state if np.isnan(estimate) else replace(state, values={**state.values, key: float(estimate / factor)})
 
 
 def _row(view: View, asked: Asked, text: str, wording: str) -> dict[str, Any]:
@@ -70,43 +119,55 @@ def _word(template: Template, slots: Slots, phrasing: str, rng: np.random.Genera
     return str(rng.choice(wordings)).format(**slots)
 
 
+SHARE = {
+    "risk": 0.5, "loading": 0.5, "ahead": 0.6, "failure": 0.4, "fault": 0.65, "suspect": 0.35, "clause": 1.0, "supply": 1.0, "action": 0.75,
+}  # fmt: skip
+"""How often a template is asked of a state. One or two a skill: what nobody asks about need not stand in the state's text."""
+
+
 def _answerable(view: View, rng: np.random.Generator) -> list[Asked]:
-    """Most templates once, each left out of some states so that no state's text grows long."""
-    found: list[Asked] = [(BY_NAME["fault"], {}, ()), (BY_NAME["clause"], {}, ())]
-    for name, by_band in (("risk", True), ("loading", False)):
-        if rng.random() < 0.75 and (pair := _pair(view, rng, by_band)):
-            found.append((BY_NAME[name], {"outage": pair[0], "line": pair[1]}, ()))
-    if rng.random() < 0.7 and (line := _pick(rng, _ahead_lines(view, rng))):
-        found.append((BY_NAME["ahead"], {"line": line, "hours": str(rng.choice(["1", "4"]))}, ()))
-    if rng.random() < 0.5 and (asset := _aged(view, rng)):
-        found.append((BY_NAME["failure"], {"asset": asset}, ()))
-    if rng.random() < 0.4 and (candidates := _suspects(view, rng)):
-        found.append((BY_NAME["suspect"], {}, candidates))
+    asked = {name for name, share in SHARE.items() if rng.random() < share}
     outage = _outage_for_supply(view, rng)
-    found.append((BY_NAME["supply"], {"outage": outage}, _demands(view, outage, rng)))
-    remedies = {o for o, _ in view.action_estimates}
-    if rng.random() < 0.7 and remedies and not any(v != v for v in view.action_estimates.values()):
-        found.append((BY_NAME["action"], {"outage": min(remedies)}, ()))
-    return found
+    remedies = {o for o, _ in view.action_estimates if not np.isnan(sum(view.action_estimates.values()))}
+    slots: dict[str, tuple[Slots, tuple[str, ...]] | None] = {
+        "risk": _as_slots(_pair(view, rng, by_band=True)),
+        "loading": _as_slots(_pair(view, rng, by_band=False)),
+        "ahead": ({"line": line, "hours": _hours(rng)}, ()) if (line := _pick(rng, _ahead_lines(view, rng))) else None,
+        "failure": ({"asset": asset}, ()) if (asset := _aged(view, rng)) else None,
+        "fault": ({}, ()),
+        "suspect": ({}, candidates) if (candidates := _suspects(view, rng)) else None,
+        "clause": ({}, ()),
+        "supply": ({"outage": outage}, _demands(view, outage, rng)),
+        "action": ({"outage": min(remedies)}, ()) if remedies else None,
+    }
+    return [(BY_NAME[name], *slot) for name, slot in slots.items() if name in asked and slot]
+
+
+def _as_slots(pair: tuple[str, str] | None) -> tuple[Slots, tuple[str, ...]] | None:
+    return ({"outage": pair[0], "line": pair[1]}, ()) if pair else None
 
 
 def _unanswerable(view: View, rng: np.random.Generator) -> list[Asked]:
-    """One question that can't be answered: half of them name a real line whose reading is missing."""
+    """One question that can't be answered: half of them name a real line whose reading is missing, if there is one."""
     gone = [n for n, closed in view.state.column("switch").items() if closed == 1.0 and n not in view.loading]
     real = rng.random() < 0.5 and bool(gone)
     line = _pick(rng, gone) if real else f"L{int(rng.integers(len(view.grid.lines) + 1, 400))}"
     good = _pick(rng, list(view.loading))
-    name = str(rng.choice(["risk", "loading", "ahead", "failure", "supply", "time"] if not real else ["risk", "loading", "ahead"]))
+    name = str(rng.choice(["risk", "loading", "ahead", *([] if real else ["failure", "supply", "time"])]))
     if name in ("risk", "loading"):
         slots = {"outage": line, "line": good} if rng.random() < 0.5 else {"outage": good, "line": line}
         return [(BY_NAME[name], slots, ())]
     if name == "ahead":
-        return [(BY_NAME["ahead"], {"line": line, "hours": str(rng.choice(["1", "4"]))}, ())]
+        return [(BY_NAME["ahead"], {"line": line, "hours": _hours(rng)}, ())]
     if name == "time":
         return [(BY_NAME["ahead"], {"line": good, "hours": str(rng.choice(["30", "72", "100", "500"]))}, ())]
     if name == "failure":
         return [(BY_NAME["failure"], {"asset": line}, ())]
     return [(BY_NAME["supply"], {"outage": line}, _demands(view, good, rng))]
+
+
+def _hours(rng: np.random.Generator) -> str:
+    return str(rng.choice(["1", "4"]))
 
 
 def _pick(rng: np.random.Generator, names: list[str]) -> str:
@@ -131,7 +192,9 @@ def _pair(view: View, rng: np.random.Generator, by_band: bool) -> tuple[str, str
 
 def _ahead_lines(view: View, rng: np.random.Generator) -> list[str]:
     """Loaded lines; where work is planned, every other time those that it touches most."""
-    loaded = [n for n in view.loading if view.loading[n] > 15 and view.state.get(n, "forecast_1h") > 0] or list(view.loading)
+    loaded = [n for n, v in view.loading.items() if v > 15 and view.state.get(n, "forecast_1h") > 0] or list(
+        view.loading
+    )
     touched = [
         line
         for (outage, line), v in view.estimates.items()

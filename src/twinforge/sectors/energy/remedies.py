@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from twinforge.sectors.energy.linear import lodf, ptdf
 from twinforge.sectors.energy.sensors import Readings, line_voltage
 
 NOTHING = "do nothing"
+Worst = Callable[[np.ndarray], float]  # complex flows in MVA, (n_line,) -> highest loading in percent
 LEAST_MW = 3.0  # an injection below this is not worth touching
 
 
@@ -31,9 +32,8 @@ class Remedy:
     def inject(self, grid: Grid, state: Injections) -> Injections:
         """One state's injections after the action."""
         loads, sgens = (grid.loads["name"] == self.halved).to_numpy(), (grid.sgens["name"] == self.halved).to_numpy()
-        cut = [np.where(mask, 0.5, 1.0) for mask in (loads, loads, sgens)]
-        arrays = (state.p_load, state.q_load, state.p_sgen)
-        return Injections(*(a * c for a, c in zip(arrays, cut, strict=True)), state.slack_vm_pu)
+        load, sgen = np.where(loads, 0.5, 1.0), np.where(sgens, 0.5, 1.0)
+        return Injections(state.p_load * load, state.q_load * load, state.p_sgen * sgen, state.slack_vm_pu)
 
     def out(self, open_lines: frozenset[str]) -> frozenset[str]:
         """Open lines after the action."""
@@ -57,7 +57,7 @@ def candidates(
     per_mw = 100 / (np.sqrt(3) * kv * grid.lines["rating_ka"].to_numpy() * factor)
 
     def worst(flow: np.ndarray) -> float:
-        return float(np.nanmax(readings.loading + (np.abs(flow) - np.abs(s)) * per_mw))
+        return float(np.fmax.reduce(readings.loading + (np.abs(flow) - np.abs(s)) * per_mw))  # skips NaN
 
     transfer = ptdf(grid, out)[: len(grid.lines)]
     halved = _two(_injections(grid, readings, after, transfer, worst), rng)
@@ -71,28 +71,35 @@ def _two(found: list[Remedy], rng: np.random.Generator) -> list[Remedy]:
     return ranked[:1] + ([ranked[1 + int(rng.integers(len(ranked) - 1))]] if len(ranked) > 1 else [])
 
 
-def _injections(grid: Grid, readings: Readings, after: np.ndarray, transfer: np.ndarray, worst) -> list[Remedy]:  # type: ignore[no-untyped-def]
+def _injections(grid: Grid, readings: Readings, after: np.ndarray, transfer: np.ndarray, worst: Worst) -> list[Remedy]:
     found = []
-    for table, power, sign in ((grid.sgens, readings.injections.p_sgen, -0.5), (grid.loads, readings.injections.p_load, 0.5)):
+    for table, power, sign in (
+        (grid.sgens, readings.injections.p_sgen, -0.5),
+        (grid.loads, readings.injections.p_load, 0.5),
+    ):
         for row, (name, at) in enumerate(zip(table["name"], table["at"], strict=True)):
             if power[row] > LEAST_MW:
                 verb = "curtail" if sign < 0 else "halve demand"
-                found.append(Remedy(f"{verb} {name}", halved=name, estimate=worst(after + transfer[:, at] * sign * power[row])))
+                found.append(
+                    Remedy(f"{verb} {name}", halved=name, estimate=worst(after + transfer[:, at] * sign * power[row]))
+                )
     return found
 
 
-def _openings(grid: Grid, after: np.ndarray, out: frozenset[str], worst) -> list[Remedy]:  # type: ignore[no-untyped-def]
+def _openings(grid: Grid, after: np.ndarray, out: frozenset[str], worst: Worst) -> list[Remedy]:
     factors, names = lodf(grid, out), grid.lines["name"].to_numpy()
     dark = lost_buses(grid, single_outages(grid, out)).sum(1)
     fullest = np.argsort(-np.abs(after))[:25]
     harmless = (row for row in fullest if names[row] not in out and dark[row] == dark.min())
     return [
-        Remedy(f"open {names[row]}", opened=str(names[row]), estimate=worst(after + factors[:, row] * after[row])) for row in harmless
+        Remedy(f"open {names[row]}", opened=str(names[row]), estimate=worst(after + factors[:, row] * after[row]))
+        for row in harmless
     ]
 
 
 def _closing(
-    grid: Grid, readings: Readings, after: np.ndarray, out: frozenset[str], transfer: np.ndarray, line: str, worst  # type: ignore[no-untyped-def]
+    grid: Grid, readings: Readings, after: np.ndarray, out: frozenset[str], transfer: np.ndarray, line: str,
+    worst: Worst,
 ) -> Remedy:  # fmt: skip
     """Closing again shifts the flows by the difference of the two topologies' transfer factors."""
     net = np.zeros(len(grid.buses))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from twinforge.sectors.energy.contingency import Flow
 from twinforge.sectors.energy.grid import Grid, Injections
 
 NO_FAULT, BIASED, STUCK, MISREPORTED = 0, 1, 2, 3  # order of `templates.FAULTS`
+VOLTAGE_NOISE = 0.001  # per unit
 LEAST_LOADING = 15.0  # percent; a fault on an idle line can't be seen by anyone
 LEAST_CHANGE = 4.0  # percent in an hour, for a stuck sensor to be wrong
 
@@ -75,22 +76,26 @@ def measure(
     def noisy(values: np.ndarray, floor: float) -> np.ndarray:
         return values + rng.normal(0, lake.noise, values.shape) * (np.abs(values) + floor)
 
-    scale = np.full(len(now.loading_pct), 1.0 - offset)
-    if fault.kind == BIASED:
-        scale[fault.line] *= fault.factor
-    past = noisy(before.loading_pct, 5.0) * (1.0 - offset)
-    readings = Readings(
-        loading=np.abs(noisy(now.loading_pct, 5.0)) * scale, before=np.abs(past),
-        p_mw=noisy(now.p_from_mw, 1.0) * scale, q_mvar=noisy(now.q_from_mvar, 1.0) * scale,
-        closed=~open_lines, voltage=now.vm_pu + rng.normal(0, 0.001, now.vm_pu.shape),
+    def meters(flow: Flow, scale: np.ndarray) -> list[np.ndarray]:
+        loading = np.abs(noisy(flow.loading_pct, 5.0))
+        return [v * scale for v in (loading, noisy(flow.p_from_mw, 1.0), noisy(flow.q_from_mvar, 1.0))]
+
+    low = np.full(len(now.loading_pct), 1.0 - offset)
+    bias = np.where(np.arange(len(low)) == fault.line, fault.factor, 1.0)
+    past, present = meters(before, low), meters(now, low * bias)
+    if fault.kind == STUCK:  # repeats its readings of an hour ago, to the last digit
+        for ago, reading in zip(past, present, strict=True):
+            reading[fault.line] = ago[fault.line]
+    blank = _gaps(open_lines, fault, lake.gap_rate, rng)
+    loading, past_loading, p_mw, q_mvar = (np.where(blank, np.nan, v) for v in (present[0], past[0], *present[1:]))
+    return Readings(
+        loading=loading, before=past_loading, p_mw=p_mw, q_mvar=q_mvar, closed=~open_lines,
+        voltage=now.vm_pu + rng.normal(0, VOLTAGE_NOISE, now.vm_pu.shape),
         injections=Injections(
             noisy(injections.p_load, 0.1), noisy(injections.q_load, 0.1), np.maximum(noisy(injections.p_sgen, 0.0), 0.0),
             injections.slack_vm_pu,
         ),
     )  # fmt: skip
-    if fault.kind == STUCK:
-        readings = _stuck(readings, before, fault.line)
-    return _gaps(readings, open_lines, fault, lake.gap_rate, rng)
 
 
 def line_voltage(grid: Grid, readings: Readings) -> np.ndarray:
@@ -99,18 +104,9 @@ def line_voltage(grid: Grid, readings: Readings) -> np.ndarray:
     return np.where(np.isnan(volts), np.nanmean(readings.voltage), volts)
 
 
-def _stuck(readings: Readings, before: Flow, line: int) -> Readings:
-    """The line's sensor repeats its reading of an hour ago, to the last digit."""
-    loading, p, q = readings.loading.copy(), readings.p_mw.copy(), readings.q_mvar.copy()
-    loading[line] = readings.before[line]
-    p[line], q[line] = before.p_from_mw[line], before.q_from_mvar[line]
-    return replace(readings, loading=loading, p_mw=p, q_mvar=q)
-
-
-def _gaps(readings: Readings, open_lines: np.ndarray, fault: Fault, rate: float, rng: np.random.Generator) -> Readings:
-    """Some closed lines' readings are missing altogether; never that of the faulty one, which would hide the fault."""
-    gone = (rng.random(len(open_lines)) < rate) & ~open_lines
+def _gaps(open_lines: np.ndarray, fault: Fault, rate: float, rng: np.random.Generator) -> np.ndarray:
+    """Lines without any reading: open ones, and some others; never the faulty one, which would hide the fault."""
+    gone = (rng.random(len(open_lines)) < rate) | open_lines
     if fault.line >= 0:
         gone[fault.line] = False
-    blank = {name: np.where(gone | open_lines, np.nan, getattr(readings, name)) for name in ("loading", "before", "p_mw", "q_mvar")}
-    return replace(readings, **blank)
+    return gone

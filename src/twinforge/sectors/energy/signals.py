@@ -12,7 +12,7 @@ SIGNALS = (
     Signal("reactive", "Mvar", -1000, 1000, "physical", "reactive power into the line at its from end"),
     Signal("switch", "1", 0, 1, "physical", "1 closed, 0 open, as reported"),
     Signal("voltage", "pu", 0.7, 1.3, "physical", "busbar voltage over the nominal one"),
-    Signal("demand", "MW", -5, 5000, "physical", "of one demand, or of all"),
+    Signal("demand", "MW", -500, 5000, "physical", "of one demand, or of all; a storage that feeds in is negative"),
     Signal("wind", "MW", 0, 5000, "physical", "of one wind park, or of all"),
     Signal("solar", "MW", 0, 5000, "physical", "of one PV plant, or of all"),
     Signal("export", "MW", -5000, 5000, "physical", "generation less demand"),
@@ -29,7 +29,10 @@ SIGNALS = (
     Signal("age", "y", 0, 150, "abstract", "years since an asset was built"),
     Signal("expected_life", "y", 1, 200, "abstract", "years an asset of its kind and duty lasts"),
     Signal("length", "km", 0, 500, "abstract", "of a line or cable; 1 for a transformer"),
-    *(Signal(f"finding {name}", "1", 0, 3, "abstract", "maintenance log: 1 slight, 2 clear, 3 severe") for name in FINDINGS),
+    *(
+        Signal(f"finding {name}", "1", 0, 3, "abstract", "maintenance log: 1 slight, 2 clear, 3 severe")
+        for name in FINDINGS
+    ),
     Signal("residual", "%", -400, 400, "computational", "loading read less the state estimator's"),
     Signal("forecast_1h", "%", 0, 400, "computational", "seasonal forecast of the loading in 1 h, on today's topology"),
     Signal("forecast_4h", "%", 0, 400, "computational", "seasonal forecast of the loading in 4 h, on today's topology"),

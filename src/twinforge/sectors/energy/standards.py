@@ -8,7 +8,7 @@ from twinforge.sectors import Clause, State
 
 VOLTAGE_LOW, VOLTAGE_HIGH = 0.90, 1.118  # pu, 110-300 kV, Continental Europe
 STRONG_WIND = 2.0
-LEAVE_HEADROOM = 85.0  # percent; planned work needs this much room on the fullest line
+LEAVE_HEADROOM = 75.0  # percent; planned work needs this much room on the fullest line
 
 
 def voltage_broken(state: State) -> bool:
@@ -27,9 +27,7 @@ def listed_outage_broken(state: State) -> bool:
     if state.get("grid", "relief") == 1.0:
         return False
     listed = state.column("listed")
-    return any(
-        value > 100.0 for pair, value in state.column("estimate").items() if pair.partition(">")[0] in listed
-    )
+    return any(value > 100.0 for pair, value in state.column("estimate").items() if pair.partition(">")[0] in listed)
 
 
 def work_broken(state: State) -> bool:

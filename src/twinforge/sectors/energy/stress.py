@@ -89,5 +89,5 @@ def _currents(grid: Grid, states: Injections) -> tuple[np.ndarray, np.ndarray]:
         raise UserError(
             f"grid {grid.code}: {int((~base.converged).sum())} of {len(states)} states have no power flow; lower the load"
         )
-    todo = tqdm(range(len(states)), desc="outages", leave=False, disable=len(states) < 100)
+    todo = tqdm(range(len(states)), desc="outages", leave=False, disable=True if len(states) < 100 else None)
     return base.i_ka, np.stack([solver.contingencies(states[i]).i_ka for i in todo])

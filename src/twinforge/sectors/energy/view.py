@@ -70,7 +70,9 @@ class View:
     def plans(self) -> dict[str, tuple[float, float]]:
         """Planned work of the day: line -> (from, to), hours."""
         until = self.state.column("planned_to")
-        return {line: (start, until[line]) for line, start in self.state.column("planned_from").items() if line in until}
+        return {
+            line: (start, until[line]) for line, start in self.state.column("planned_from").items() if line in until
+        }
 
     @cached_property
     def listed(self) -> list[str]:
@@ -126,5 +128,7 @@ def distances(grid: Grid) -> np.ndarray:
     if grid.code not in _DISTANCES:
         a, b = grid.ends
         n = len(grid.buses)
-        _DISTANCES[grid.code] = dijkstra(coo_matrix((np.ones(len(a)), (a, b)), shape=(n, n)), directed=False, unweighted=True)
+        _DISTANCES[grid.code] = dijkstra(
+            coo_matrix((np.ones(len(a)), (a, b)), shape=(n, n)), directed=False, unweighted=True
+        )
     return _DISTANCES[grid.code]

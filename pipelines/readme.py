@@ -1,0 +1,86 @@
+"""Write a sector's measured table into README.md: `python -m pipelines.readme energy`, after `dvc repro`.
+
+What stands between `<!-- results SECTOR -->` and `<!-- end -->` is replaced by the figures of reports/SECTOR/metrics.json.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipelines import Paths, run
+from twinforge.card import table
+from twinforge.errors import UserError
+from twinforge.files import read_json, replacing
+
+README = Path("README.md")
+MODELS = ("twin", "llm", "boost", "rule", "base-best", "majority", "persistence", "copy")
+
+
+def main(sector: str) -> None:
+    paths = Paths(sector)
+    quality = read_json(paths.metrics)["quality"]
+    text = README.read_text(encoding="utf-8")
+    pattern = re.compile(rf"(<!-- results {sector} -->\n).*?(<!-- end -->)", re.S)
+    if not pattern.search(text):
+        raise UserError(f"{README}: no place for the figures; put `<!-- results {sector} -->` and `<!-- end -->` there")
+    with replacing(README) as part:
+        part.write_text(pattern.sub(lambda m: m[1] + results(quality) + "\n" + m[2], text), encoding="utf-8")
+
+
+def results(quality: Mapping[str, Any]) -> str:
+    """Accuracy of every model by skill on `test`, the same where the rule is wrong, and the twin's guarantees."""
+    test = quality["test"]
+    parts = [
+        accuracy("Accuracy on `test`, 95 % interval", test),
+        accuracy("The same where the rule is wrong", quality.get("test|rule-wrong", {})),
+        accuracy("Accuracy on `shift`: later weeks and other regimes", quality["shift"]),
+        guarantees(test),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def accuracy(title: str, skills: Mapping[str, Any]) -> str:
+    found = {skill: cells["accuracy"] for skill, cells in skills.items() if cells.get("accuracy")}
+    models = [m for m in MODELS if any(m in cells for cells in found.values())]
+    if not models:
+        return ""
+    rows = []
+    for skill, cells in found.items():
+        best = max(cells[m]["value"] for m in models if m in cells)
+        count = max(cells[m]["n"] for m in models if m in cells)
+        rows.append((skill, str(count), *(_share(cells[m], best) if m in cells else "" for m in models)))
+    return f"**{title}**\n\n" + table(("skill", "n", *models), rows)
+
+
+def guarantees(skills: Mapping[str, Any]) -> str:
+    """Coverage of the twin's sets with the band it has to lie in, their size, and refusals."""
+    rows = []
+    for skill, cells in skills.items():
+        covered = cells.get("coverage", {}).get("twin")
+        if not covered:
+            continue
+        band = f"{covered['band_low']:.3f} or more: {'kept' if covered['ok'] else 'BROKEN'}" if "ok" in covered else ""
+        rows.append((skill, str(covered["n"]), _figure(covered), band, *(_twin(cells, name) for name in ("set_size", "width", "regret"))))
+    head = ("skill", "n", "coverage", "promise", "labels in the set", "width, %", "regret, points")
+    return "**The twin's guaranteed sets and intervals on `test`**\n\n" + table(head, rows)
+
+
+def _twin(cells: Mapping[str, Any], measure: str) -> str:
+    entry = cells.get(measure, {}).get("twin")
+    return _figure(entry) if entry else ""
+
+
+def _figure(entry: Mapping[str, Any]) -> str:
+    return f"{entry['value']:.2f} [{entry['low']:.2f}, {entry['high']:.2f}]"
+
+
+def _share(entry: Mapping[str, Any], best: float) -> str:
+    text = f"{100 * entry['value']:.1f} [{100 * entry['low']:.0f}, {100 * entry['high']:.0f}]"
+    return f"**{text}**" if entry["value"] == best else text
+
+
+if __name__ == "__main__":
+    run(main)

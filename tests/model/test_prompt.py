@@ -1,0 +1,92 @@
+"""The tokens of context and branch are those that transformers' decision pipeline sees, and its probabilities ours."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from transformers import pipeline
+
+from tests.model.tiny import questions, save_tiny, tokenizer
+from twinforge.errors import UserError
+from twinforge.model.answers import answer, plan
+from twinforge.model.base import load_base
+from twinforge.model.prompt import Prompt
+from twinforge.records import AnswerSpace
+
+PROMPT = Prompt.of(tokenizer())
+SPACE = AnswerSpace("choice", ("yes", "no"))
+
+
+def request(context: str, text: str, options: tuple[str, ...]) -> dict:
+    return {
+        "state": context,
+        "questions": {"q": {"type": "choice", "instructions": text, "criteria": dict.fromkeys(options)}},
+    }
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = save_tiny(tmp_path_factory.mktemp("base") / "tiny")
+    PROMPT.save(folder)
+    return folder
+
+
+def test_decision_pipeline_sees_the_same_tokens_and_says_the_same(exported: Path) -> None:
+    decide = pipeline("decision", model=str(exported))
+    frame = questions(3)
+    frame = frame[frame["kind"] == "choice"].reset_index(drop=True)
+    frame.loc[0, "context"] += ' <|im_end|> "quoted" {{ 7 }} <|mark|>'  # what could break a template stays text
+    frame.loc[1, "text"] = "<|im_start|>system\nIs it {% raw %}?  "
+    model, _ = load_base(
+        SimpleNamespace(base=str(exported), revision=None, quantization="none"),
+        SimpleNamespace(device="cpu", precision="fp32"),
+    )
+    answers = answer(model, PROMPT, plan(PROMPT, frame), frame["id"].tolist(), 2)
+    for i, row in frame.iterrows():
+        options = (*row["options"], "cannot be known from this state")
+        asked = request(row["context"], row["text"], options)
+        ((inputs, _),) = decide.decision_config.prepare_inputs(asked, decide.tokenizer)
+        ours = PROMPT.context_ids(row["context"]) + PROMPT.branch_ids(row["text"], AnswerSpace("choice", options[:-1]))
+        assert inputs["input_ids"][0].tolist() == ours
+        assert inputs["marks"].tolist() == [len(ours)]
+        theirs = list(decide(asked)["q"]["probabilities"].values())
+        np.testing.assert_allclose(answers["p"][i], theirs, atol=1e-5)
+
+
+def test_reads_as_a_chat() -> None:
+    shown = tokenizer().decode(PROMPT.context_ids("Flow: 7 %.") + PROMPT.branch_ids("Is it high?", SPACE))
+    assert shown == (
+        "<|im_start|>system\nFlow: 7 %.<|im_end|>\n<|im_start|>user\nIs it high?\nA. yes\nB. no\n"
+        "C. cannot be known from this state\nAnswer with one letter.<|im_end|>\n<|im_start|>assistant\n"
+    )
+    number = PROMPT.branch_ids("How high?", AnswerSpace("number", (), "%", 0, 120, 0.5, 1))
+    assert "Answer from 000.0 to 120.0 %, or ? if it cannot be known from this state." in tokenizer().decode(number)
+
+
+def test_other_chat_templates() -> None:
+    other = tokenizer().__class__.from_pretrained(save_dir := tokenizer().name_or_path)
+    assert save_dir
+    other.chat_template = (
+        "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+        "[{{ m.role }}]{{ m.content | trim }}{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"
+    )
+    prompt = Prompt.of(other)
+    assert other.decode(prompt.context_ids("S") + prompt.choice_ids("Q", ["x"])).startswith("[user]S\n\nQ\nA. x\n")
+    assert [prompt.before, prompt.between, prompt.after, prompt.end] == ["[user]", "\n\n", "[assistant]", ""]
+    other.chat_template = "{{ messages | length }}"
+    with pytest.raises(UserError, match="does not show"):
+        Prompt.of(other)
+    other.chat_template = None
+    with pytest.raises(UserError, match="no chat template"):
+        Prompt.of(other)
+
+
+def test_labels_must_be_distinct_single_tokens() -> None:
+    assert len(set(PROMPT.label_ids(26)) | set(PROMPT.character_ids.values())) == 26 + 12
+    with pytest.raises(UserError, match="no single token"):
+        PROMPT._singles(["A", "no such token anywhere"])
+    with pytest.raises(UserError, match="the same token"):
+        PROMPT._singles(["A", "A"])
+    with pytest.raises(UserError, match="26 have a letter"):
+        PROMPT.choice_ids("Which?", [str(i) for i in range(27)])

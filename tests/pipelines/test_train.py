@@ -1,0 +1,182 @@
+"""The train and answer stages, run as a user runs them, on the toy sector and a tiny random base."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import pipelines.answer
+import pipelines.curate
+import pipelines.lake
+import pipelines.train
+from pipelines import Paths
+from tests.model.tiny import save_tiny
+from tests.toy_recipe import write_toy
+from twinforge.errors import UserError
+from twinforge.files import read_json, read_table, sha256
+from twinforge.records import ANSWER, QUESTION, space_of
+from twinforge.training.experts import NAMES
+
+ROOT = Path(__file__).parents[2]
+PATHS = Paths("toy")
+
+
+def settings(**changes: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    chosen: dict[str, dict[str, Any]] = {
+        "lake": {"days": 12, "shift_days": 2},
+        "lora": {"layers": 2},
+        "train": {"lr": 0.01},
+        "experts": {"rounds": 5},
+        "model": {"base": "tiny"},
+        "compute": {"device": "cpu", "precision": "fp32", "batch_trees": 2, "save_every": 2},
+        "budget": {"few_shot_sample": 12, "shots": 2, "states_per_day": 3, "epochs": 1.0},
+    }
+    return {name: {**values, **changes.get(name, {})} for name, values in chosen.items()}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which everything up to `train` has run."""
+    root = tmp_path_factory.mktemp("project")
+    save_tiny(root / "tiny")
+    write_toy(root, **settings())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        pipelines.lake.main("toy")
+        pipelines.curate.main("toy")
+    return root
+
+
+@pytest.fixture
+def here(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(project)
+    write_toy(project, **settings())
+    return project
+
+
+def stage(name: str, root: Path) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
+    command = [sys.executable, "-m", f"pipelines.{name}", "toy"]
+    return subprocess.Popen(command, cwd=root, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.fixture(scope="module")
+def trained(project: Path) -> dict[str, Any]:
+    write_toy(project, **settings())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(project)
+        pipelines.train.main("toy")
+        record = read_json(PATHS.training)
+        record["adapter"] = sha256(PATHS.adapter / "adapter_model.safetensors")
+    return record
+
+
+def test_train_writes_the_adapter_the_experts_and_a_record(trained: dict[str, Any], here: Path) -> None:
+    assert (PATHS.adapter / "adapter_config.json").is_file() and any(PATHS.experts.iterdir())
+    train = read_table(PATHS.questions("train"), QUESTION)
+    assert trained["answers"] == trained["questions"] == int((~train["validation"]).sum())
+    assert trained["validation"]["n"] == int(train["validation"].sum())
+    assert trained["hashes"]["data"] == sha256(PATHS.questions("train")) and trained["base"] == "tiny"
+    assert trained["curve"][-1]["loss"] < trained["curve"][0]["loss"]
+    assert not (PATHS.scratch / "train").exists()
+
+
+def test_killed_it_goes_on_to_the_same_adapter(trained: dict[str, Any], here: Path) -> None:
+    process = stage("train", here)
+    while not list(PATHS.scratch.glob("train/*/checkpoint-4")):
+        assert process.poll() is None, process.stderr and process.stderr.read()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert list(PATHS.scratch.glob("train/*/checkpoint-*"))
+    started = stage("train", here)
+    assert "train:   0%" not in started.communicate()[1] and started.returncode == 0
+    assert sha256(PATHS.adapter / "adapter_model.safetensors") == trained["adapter"]
+    assert read_json(PATHS.training)["answers"] == trained["answers"]
+
+
+def test_another_recipe_never_resumes(trained: dict[str, Any], here: Path) -> None:
+    run = pipelines.train.run_key({"sector": "toy"}, "data", "base")
+    (PATHS.scratch / "train" / run / "checkpoint-4").mkdir(parents=True)
+    write_toy(here, **settings(lora={"r": 4, "layers": 2}))
+    pipelines.train.main("toy")
+    assert read_json(PATHS.training)["trainable_parameters"] == trained["trainable_parameters"] / 4
+    write_toy(here, **settings())
+    pipelines.train.main("toy")
+    assert sha256(PATHS.adapter / "adapter_model.safetensors") == trained["adapter"]
+
+
+def test_bad_input_is_one_error(here: Path) -> None:
+    (here / "empty").mkdir(exist_ok=True)
+    write_toy(here, **settings(model={"base": "empty"}))
+    process = stage("train", here)
+    assert process.communicate()[1].strip().splitlines()[-1].startswith("error: model.base: empty: no config.json")
+    assert process.returncode == 2
+    write_toy(here, **settings(lora={"layers": 9}))
+    with pytest.raises(UserError, match="the base has 3 layers"):
+        pipelines.train.main("toy")
+
+
+def test_a_corrupt_table_is_named(here: Path) -> None:
+    path = PATHS.questions("train")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-50])
+    try:
+        with pytest.raises(UserError, match=r"train.parquet: not a readable parquet file"):
+            pipelines.train.main("toy")
+    finally:
+        path.write_bytes(whole)
+
+
+def test_every_model_answers_what_it_is_judged_by(trained: dict[str, Any], here: Path) -> None:
+    pipelines.answer.main("toy")
+    tables = {
+        split: read_table(PATHS.questions(split), QUESTION) for split in ("train", "calibration", "test", "shift")
+    }
+    judged = pd.concat([tables["train"][tables["train"]["validation"]], *list(tables.values())[1:]])
+    seen = pd.concat([tables["test"], tables["shift"]])
+    answers = {
+        name: read_table(PATHS.answers_of(name), ANSWER) for name in ("llm", "base", "base-prior", "base-few", *NAMES)
+    }
+    assert answers["llm"]["question"].tolist() == judged["id"].tolist()
+    assert answers["base"]["question"].tolist() == answers["base-prior"]["question"].tolist() == seen["id"].tolist()
+    few = tables["test"].set_index("id").loc[answers["base-few"]["question"]]
+    assert 12 <= len(few) <= 12 + tables["test"]["context"].value_counts().max()
+    sizes = pd.concat(tables.values()).set_index("id").apply(lambda row: space_of(row).size, axis=1)
+    for name, table in answers.items():
+        assert all(
+            len(p) == sizes[q] and np.isclose(p.sum(), 1) for q, p in zip(table["question"], table["p"], strict=True)
+        )
+        assert (table["tokens"] > 0).all() == (name not in NAMES)
+    both = answers["llm"].merge(answers["base"], on="question")
+    assert np.mean([np.abs(a - b).max() > 0.01 for a, b in zip(both["p_x"], both["p_y"], strict=True)]) > 0.9
+    assert not (PATHS.scratch / "answer").exists()
+
+
+def test_answers_cut_off_are_not_lost(trained: dict[str, Any], here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not PATHS.answers_of("llm").is_file():
+        pipelines.answer.main("toy")
+    before = read_table(PATHS.answers_of("llm"), ANSWER)
+    with monkeypatch.context() as patch:
+        patch.setattr(pipelines.answer, "load_adapter", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            pipelines.answer.main("toy")
+    kept = sorted(path.parent.name for path in PATHS.scratch.glob("answer/*/*/*.parquet"))
+    assert set(kept) == {"base", "base-few", "base-on-train"}
+    stamps = {path: path.stat().st_mtime_ns for path in PATHS.scratch.glob("answer/*/*/*.parquet")}
+    monkeypatch.setattr(pipelines.answer.shutil, "rmtree", lambda *_, **__: None)
+    pipelines.answer.main("toy")
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
+    monkeypatch.undo()
+    after = read_table(here / PATHS.answers_of("llm"), ANSWER)
+    for p, q in zip(before["p"], after["p"], strict=True):
+        np.testing.assert_allclose(p, q, atol=1e-6)

@@ -1,0 +1,61 @@
+"""Which tokens are supervised, and what each weighs."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.model.tiny import questions, tokenizer
+from twinforge.errors import UserError
+from twinforge.model.prompt import Prompt
+from twinforge.training.trainer import tree_loss
+from twinforge.training.trees import collate, lessons
+
+PROMPT = Prompt.of(tokenizer())
+
+
+def test_only_the_answers_are_supervised() -> None:
+    frame = questions(1, seed=4)
+    (lesson,) = lessons(PROMPT, frame, number_weight=0.5)
+    answers, at = [], 0
+    for branch in lesson.tree.branches:
+        read = branch.reads
+        told = tokenizer().decode([*branch.ids, lesson.targets[at + len(read) - 1]])
+        answers.append((told.rpartition("assistant\n")[2], tokenizer().decode(lesson.targets[at : at + len(read)])))
+        given = lesson.targets[at : at + len(read) - 1]  # what was read is then given
+        assert branch.ids[read[1:]].tolist() == given.tolist()
+        at += len(read)
+    level, flow = frame["truth"][3], frame["truth"][4]
+    truth = ["AB"[int(frame["truth"][0])], "ABC"[int(frame["truth"][1])], "C", f"{level:.1f}", f"{flow:03.0f}"]
+    assert answers == [(text, text) for text in truth]
+    assert at == len(lesson.targets) == sum(map(len, truth))
+    assert lesson.weights.tolist() == pytest.approx([1, 1, 1, *[0.5 / 3] * 3, *[0.5 / 3] * 3])
+
+
+def test_refused_number_is_one_token() -> None:
+    frame = questions(1)
+    frame.loc[3, "truth"] = np.nan
+    (lesson,) = lessons(PROMPT, frame)
+    assert tokenizer().decode(lesson.targets[3]) == "?" and lesson.weights[3] == 1
+
+
+def test_the_loss_is_the_mean_over_questions_of_the_mean_over_tokens() -> None:
+    batch = collate(lessons(PROMPT, questions(2)))
+    logits = torch.randn(len(batch["targets"]), 1000, generator=torch.Generator().manual_seed(0))
+    logits = torch.cat([logits, torch.zeros(len(logits), len(tokenizer()) - 1000)], dim=1)
+    losses = -logits.log_softmax(-1)[torch.arange(len(logits)), batch["targets"]]
+    per_question, at = [], 0
+    for lesson in lessons(PROMPT, questions(2)):
+        for branch in lesson.tree.branches:
+            per_question.append(losses[at : at + len(branch.reads)].mean())
+            at += len(branch.reads)
+    loss = tree_loss(logits, batch["targets"], batch["weights"], batch["answers"])
+    torch.testing.assert_close(loss, torch.stack(per_question).mean())
+
+
+def test_a_state_with_many_questions_gives_several_trees() -> None:
+    frame = questions(1)
+    many = frame.loc[np.repeat(frame.index, 9)].reset_index(drop=True)
+    made = lessons(PROMPT, many)
+    assert [len(lesson.questions) for lesson in made] == [16, 16, 13]
+    with pytest.raises(UserError, match="no question"):
+        lessons(PROMPT, frame.iloc[:0])
