@@ -8,7 +8,6 @@ on where it stopped.
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from twinforge.model.few_shot import pick_shots, plan_few_shot, prior_corrected
 from twinforge.model.prompt import Prompt
 from twinforge.recipe import read_slice
 from twinforge.records import ANSWER, QUESTION, SPLITS
-from twinforge.training.checkpoints import run_key
+from twinforge.training.checkpoints import forget_others, run_key
 from twinforge.training.experts import NAMES, Experts, group_of
 
 
@@ -43,7 +42,6 @@ def main(sector: str) -> None:
     for name, answers in desk.base(learnt, splits["test"], splits["shift"]).items():
         write_table(answers, paths.answers_of(name), ANSWER)
     write_table(desk.tuned(everything, paths.adapter), paths.answers_of("llm"), ANSWER)
-    shutil.rmtree(paths.scratch / "answer", ignore_errors=True)
 
 
 class Desk:
@@ -55,14 +53,14 @@ class Desk:
         values = {name: str(value) for name, value in vars(recipe).items()}
         key = run_key(values, weights_hash(base_folder(recipe.model)), *map(sha256, read))
         self._scratch = paths.scratch / "answer" / key
+        forget_others(self._scratch)
         self._model, tokenizer = load_base(recipe.model, recipe.compute)
         self._prompt = Prompt.of(tokenizer)
 
-    def base(self, train: pd.DataFrame, test: pd.DataFrame, shift: pd.DataFrame) -> dict[str, pd.DataFrame]:
-        """Answers of `base`, `base-prior` and `base-few`."""
+    def base(self, train: pd.DataFrame, test: pd.DataFrame) -> dict[str, pd.DataFrame]:
+        """Answers of `base` and `base-prior` to the test questions, and of `base-few` to a sample of them."""
         budget, seed = self._recipe.budget, self._recipe.seed
-        seen = _joined(test, shift)
-        plain = self._ask("base", self._model, seen)
+        plain = self._ask("base", self._model, test)
         known = sample_states(train, budget.few_shot_sample, seed)
         prior = self._ask("base on train", self._model, known)
         few = sample_states(test, budget.few_shot_sample, seed)
@@ -70,7 +68,7 @@ class Desk:
         trees = plan_few_shot(self._prompt, few, group_of(few), shots)
         return {
             "base": plain,
-            "base-prior": prior_corrected(plain, group_of(seen), prior, group_of(known)),
+            "base-prior": prior_corrected(plain, group_of(test), prior, group_of(known)),
             "base-few": self._answer("base-few", self._model, trees, few),
         }
 

@@ -6,8 +6,6 @@ so a run that was cut off goes on where it stopped; a changed recipe, data or ba
 
 from __future__ import annotations
 
-import shutil
-
 from transformers import set_seed
 from transformers.utils import logging
 
@@ -17,7 +15,7 @@ from twinforge.model.adapter import save_adapter
 from twinforge.model.base import base_folder, load_base, weights_hash
 from twinforge.recipe import read_slice
 from twinforge.records import QUESTION
-from twinforge.training.checkpoints import run_key
+from twinforge.training.checkpoints import forget_others, run_key
 from twinforge.training.experts import fit_experts
 from twinforge.training.finetune import fine_tune
 
@@ -32,13 +30,13 @@ def main(sector: str) -> None:
 
     hashes = {"data": sha256(questions), "base": weights_hash(base_folder(recipe.model))}
     scratch = paths.scratch / "train" / run_key(_read(recipe), *hashes.values())
+    forget_others(scratch)
     set_seed(recipe.seed)
     model, tokenizer = load_base(recipe.model, recipe.compute)
     trained = fine_tune(model, tokenizer, train, recipe, scratch)
     save_adapter(trained.model, tokenizer, recipe.model.base, paths.adapter)
     record = {"base": recipe.model.base, "recipe": _read(recipe), "hashes": hashes, **trained.record}
     write_json(record, paths.training)
-    shutil.rmtree(paths.scratch / "train", ignore_errors=True)
 
 
 def _read(recipe: object) -> dict[str, object]:

@@ -33,7 +33,7 @@ question = {{"type": "choice", "instructions": "...", "criteria": {{"yes": None,
 decide({{"state": "...", "questions": {{"q": question}}}})
 ```
 
-Give "cannot be known from this state" as the last of the criteria: the model was trained to choose it where it must.
+Give "unknown" as the last of the criteria: the model was trained to choose it where it must.
 """
 
 

@@ -17,7 +17,7 @@ Kind = Literal["choice", "number"]
 
 SKILLS = ("what-if", "forecast", "diagnosis", "standard", "dependency", "recommend", "unanswerable")
 SPLITS = ("train", "calibration", "test", "shift")
-REFUSAL = "cannot be known from this state"
+REFUSAL = "unknown"  # short: every question pays for its tokens
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Signal:
 
 @dataclass(frozen=True)
 class AnswerSpace:
-    """What an answer may be. Every space ends with the refusal, "cannot be known from this state".
+    """What an answer may be. Every space ends with the refusal, "unknown".
 
     kind : "choice" or "number".
     options : choice only; the labelled options, without the refusal (at least two).

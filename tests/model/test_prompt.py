@@ -11,8 +11,8 @@ from tests.model.tiny import questions, save_tiny, tokenizer
 from twinforge.errors import UserError
 from twinforge.model.answers import answer, plan
 from twinforge.model.base import load_base
-from twinforge.model.prompt import Prompt
-from twinforge.records import AnswerSpace
+from twinforge.model.prompt import INSTRUCTION, Prompt
+from twinforge.records import REFUSAL, AnswerSpace
 
 PROMPT = Prompt.of(tokenizer())
 SPACE = AnswerSpace("choice", ("yes", "no"))
@@ -44,7 +44,7 @@ def test_decision_pipeline_sees_the_same_tokens_and_says_the_same(exported: Path
     )
     answers = answer(model, PROMPT, plan(PROMPT, frame), frame["id"].tolist(), 2)
     for i, row in frame.iterrows():
-        options = (*row["options"], "cannot be known from this state")
+        options = (*row["options"], REFUSAL)
         asked = request(row["context"], row["text"], options)
         ((inputs, _),) = decide.decision_config.prepare_inputs(asked, decide.tokenizer)
         ours = PROMPT.context_ids(row["context"]) + PROMPT.branch_ids(row["text"], AnswerSpace("choice", options[:-1]))
@@ -57,11 +57,11 @@ def test_decision_pipeline_sees_the_same_tokens_and_says_the_same(exported: Path
 def test_reads_as_a_chat() -> None:
     shown = tokenizer().decode(PROMPT.context_ids("Flow: 7 %.") + PROMPT.branch_ids("Is it high?", SPACE))
     assert shown == (
-        "<|im_start|>system\nFlow: 7 %.<|im_end|>\n<|im_start|>user\nIs it high?\nA. yes\nB. no\n"
-        "C. cannot be known from this state\nAnswer with one letter.<|im_end|>\n<|im_start|>assistant\n"
+        "<|im_start|>system\nAnswer with the letter of one option, or with the number asked for (? if it is unknown).\n"
+        "Flow: 7 %.<|im_end|>\n<|im_start|>user\nIs it high?\nA. yes\nB. no\nC. unknown\n<|im_end|>\n<|im_start|>assistant\n"
     )
     number = PROMPT.branch_ids("How high?", AnswerSpace("number", (), "%", 0, 120, 0.5, 1))
-    assert "Answer from 000.0 to 120.0 %, or ? if it cannot be known from this state." in tokenizer().decode(number)
+    assert "How high?\n000.0-120.0 %<|im_end|>" in tokenizer().decode(number)
 
 
 def test_other_chat_templates() -> None:
@@ -72,7 +72,7 @@ def test_other_chat_templates() -> None:
         "[{{ m.role }}]{{ m.content | trim }}{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"
     )
     prompt = Prompt.of(other)
-    assert other.decode(prompt.context_ids("S") + prompt.choice_ids("Q", ["x"])).startswith("[user]S\n\nQ\nA. x\n")
+    assert other.decode(prompt.context_ids("S") + prompt.choice_ids("Q", ["x"])).startswith(f"[user]{INSTRUCTION}\nS\n\nQ\nA. x\n")
     assert [prompt.before, prompt.between, prompt.after, prompt.end] == ["[user]", "\n\n", "[assistant]", ""]
     other.chat_template = "{{ messages | length }}"
     with pytest.raises(UserError, match="does not show"):

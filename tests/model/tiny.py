@@ -46,6 +46,7 @@ FAMILIES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
         },
     ),
     "qwen2": (Qwen2Config, Qwen2ForCausalLM, {"tie_word_embeddings": True}),
+    "llama-of-32s": (LlamaConfig, LlamaForCausalLM, {"hidden_size": 64, "num_attention_heads": 4}),  # nf4 on a CPU
     "qwen3": (Qwen3Config, Qwen3ForCausalLM, {"head_dim": 16}),
 }
 
@@ -54,7 +55,7 @@ def tiny_model(family: str = "llama", vocabulary: int = 300, seed: int = 0) -> P
     """A random model in fp32, large enough weights that attention matters."""
     torch.manual_seed(seed)
     config, model, more = FAMILIES[family]
-    return model(config(vocab_size=vocabulary, **_SHAPE, **more)).eval()
+    return model(config(**{"vocab_size": vocabulary, **_SHAPE, **more})).eval()
 
 
 @cache

@@ -144,10 +144,10 @@ def test_killed_it_goes_on_to_the_same_adapter(tiny: Path, tmp_path: Path) -> No
         torch.testing.assert_close(tensor, theirs[name], atol=1e-6, rtol=0)
 
 
-def test_four_bit_base(tiny: Path, tmp_path: Path) -> None:
+def test_four_bit_base_is_the_one_its_adapter_is_scored_on(tmp_path: Path) -> None:
     pytest.importorskip("bitsandbytes")
-    frame, model = questions(6, validation=0.3), section(base=str(tiny), revision=None, quantization="nf4")
-    network, tokenizer = load_base(model, COMPUTE)
+    tiny, frame = save_tiny(tmp_path / "base", "llama-of-32s"), questions(6, validation=0.3)
+    network, tokenizer = load_base(section(base=str(tiny), revision=None, quantization="nf4"), COMPUTE)
     prompt, asked = Prompt.of(tokenizer), questions(2, seed=9)
     done = fine_tune(network, tokenizer, frame, recipe(), tmp_path / "run")
     save_adapter(done.model, tokenizer, "base", tmp_path / "adapter")

@@ -60,7 +60,7 @@ class Calibration:
         return low, high, self.refusal_in_set(p, model)
 
     def refusal_in_set(self, p: Floats, model: str = "twin") -> bool:
-        """Whether "cannot be known from this state" can't be ruled out."""
+        """Whether "unknown" can't be ruled out."""
         return bool(choice.members(np.asarray(p)[-1:], self.threshold(REFUSAL, model).value)[0])
 
     def sets(self, questions: pd.DataFrame, answers: pd.DataFrame, model: str = "twin") -> pd.DataFrame:

@@ -113,6 +113,8 @@ def load_base(model: Any, compute: Any) -> tuple[PreTrainedModel, PreTrainedToke
     dtype = pick_dtype(compute.precision, device)
     options: dict[str, Any] = {"dtype": dtype, "attn_implementation": CONTEXT_TREE}
     if model.quantization == "nf4":
+        if importlib.util.find_spec("bitsandbytes") is None:
+            raise UserError("model.quantization: nf4 needs the package bitsandbytes; `pip install 'twinforge[gpu]'`")
         options["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
         )

@@ -24,6 +24,8 @@ from twinforge.records import REFUSAL, AnswerSpace
 
 MARK, SPLIT = "<|mark|>", "<|split|>"  # the decision pipeline's own sentinels: dropped after tokenising
 REFUSED = "?"  # the first and only token of a refused number
+INSTRUCTION = f"Answer with the letter of one option, or with the number asked for ({REFUSED} if it is {REFUSAL})."
+"""Stands once before the state, so that no question pays for it."""
 _LABELS = string.ascii_uppercase
 _STATE, _QUESTION, _REPLY = "TWINSTATE", "TWINQUESTION", "TWINREPLY"
 _DATE = "01 Jan 2026"  # some chat templates print today's date: a prompt must not change overnight
@@ -35,9 +37,8 @@ _CHOICE = """
     {%- set more = text(question.descriptions[loop.index0]) -%}
     {{- question.labels[loop.index0] ~ ". " ~ option ~ (": " ~ more if more else "") ~ "\\n" -}}
 {%- endfor -%}
-{{- "Answer with one letter." -}}
 """
-_NUMBER = '{{- text ~ "\\n" ~ "Answer from " ~ low ~ " to " ~ high ~ unit ~ ", or ? if it " ~ refusal ~ "." -}}'
+_NUMBER = '{{- text ~ "\\n" ~ low ~ "-" ~ high ~ unit -}}'
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,8 @@ class Prompt:
         tokenizer = copy.deepcopy(tokenizer)
         tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in (MARK, SPLIT)])
         for turns in (
-            [{"role": "system", "content": _STATE}, {"role": "user", "content": _QUESTION}],
-            [{"role": "user", "content": f"{_STATE}\n\n{_QUESTION}"}],  # a template with no system message
+            [{"role": "system", "content": f"{INSTRUCTION}\n{_STATE}"}, {"role": "user", "content": _QUESTION}],
+            [{"role": "user", "content": f"{INSTRUCTION}\n{_STATE}\n\n{_QUESTION}"}],  # a template with no system message
         ):
             if pieces := _pieces(tokenizer, turns):
                 return cls(tokenizer, *pieces)
@@ -120,7 +121,7 @@ class Prompt:
     def _number_ids(self, text: str, space: AnswerSpace) -> list[int]:
         written = space_texts(space)
         unit = f" {space.unit}" if space.unit else ""
-        words = {"text": text, "low": written[0], "high": written[-1], "unit": unit, "refusal": REFUSAL}
+        words = {"text": text, "low": written[0], "high": written[-1], "unit": unit}
         return self._encode(SPLIT + _NUMBER + self._tail, **words)
 
     @property

@@ -47,6 +47,13 @@ def keep_newest(run: Path, count: int = 2) -> None:
         shutil.rmtree(folder)
 
 
+def forget_others(run: Path) -> None:
+    """Remove the scratch folders of other runs beside `run`; its own stays, so that a stage cut off at its end is done at once."""
+    for other in run.parent.glob("*"):
+        if other != run:
+            shutil.rmtree(other, ignore_errors=True)
+
+
 def _whole(folder: Path) -> bool:
     try:
         listed = json.loads((folder / _LIST).read_text(encoding="utf-8"))

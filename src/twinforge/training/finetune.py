@@ -22,7 +22,7 @@ from twinforge.records import space_of
 from twinforge.training.trainer import TreeTrainer
 from twinforge.training.trees import lessons
 
-VALIDATED = 300  # questions of the validation share answered at the end of training
+VALIDATED = 100  # questions of the validation share answered at the end of training
 
 
 @dataclass(frozen=True)

@@ -68,9 +68,13 @@ class TreeTrainer(SFTTrainer):
             data_collator=self._collate,
             processing_class=tokenizer,
         )
+        for parameter in model.parameters():  # TRL makes them bf16 on a four-bit base: small steps would be lost
+            if parameter.requires_grad:
+                parameter.data = parameter.data.float()
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
-        self.add_callback(Progress())
+        self._progress = Progress()
+        self.add_callback(self._progress)
 
     def _collate(self, rows: Sequence[dict[str, int]]) -> dict[str, Any]:
         chosen = [self._lessons[row["lesson"]] for row in rows]
@@ -87,7 +91,10 @@ class TreeTrainer(SFTTrainer):
             self._done = {name: last[name] for name in self._done}
             self._seconds = last["seconds"]
         self._since = time.perf_counter()
-        self.train(resume_from_checkpoint=str(found) if found else None)
+        try:
+            self.train(resume_from_checkpoint=str(found) if found else None)
+        finally:
+            self._progress.close()
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -147,7 +154,7 @@ class Progress(TrainerCallback):
             shown["answers/s"] = f"{rate:.1f}"
         self._bar.set_postfix(shown)
 
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        self._bar.close()
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        if hasattr(self, "_bar"):
+            self._bar.close()

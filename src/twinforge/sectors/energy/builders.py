@@ -20,7 +20,7 @@ from twinforge.sectors.energy.view import View, distances
 
 NAN = math.nan
 HORIZONS = {"1": 1.0, "4": 4.0}
-NONE = "none of these"
+NONE = "none"
 NOTHING = "do nothing"
 
 

@@ -120,7 +120,7 @@ def _word(template: Template, slots: Slots, phrasing: str, rng: np.random.Genera
 
 
 SHARE = {
-    "risk": 0.5, "loading": 0.5, "ahead": 0.6, "failure": 0.4, "fault": 0.65, "suspect": 0.35, "clause": 1.0, "supply": 1.0, "action": 0.75,
+    "risk": 0.5, "loading": 0.5, "ahead": 0.6, "failure": 0.4, "fault": 0.65, "suspect": 0.35, "clause": 1.0, "supply": 1.0, "action": 0.9,
 }  # fmt: skip
 """How often a template is asked of a state. One or two a skill: what nobody asks about need not stand in the state's text."""
 

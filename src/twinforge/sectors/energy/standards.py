@@ -48,21 +48,21 @@ REGULATION = "Commission Regulation (EU) 2017/1485 (system operation guideline)"
 CLAUSES = (
     Clause(
         "C1",
-        "voltage range",
+        "voltage",
         "In Continental Europe every 110 kV busbar stays between 0.90 and 1.118 per unit.",
         f"{REGULATION}, Annex II, Table 1 (110-300 kV)",
         voltage_broken,
     ),
     Clause(
         "C2",
-        "thermal limit",
+        "thermal",
         "No line carries more current than the rating in force, which follows season, hour and wind.",
         f"{REGULATION}, Article 25(1), operational security limits: current",
         thermal_broken,
     ),
     Clause(
         "C3",
-        "listed outages",
+        "outages",
         "The outage of any line on the day's contingency list leaves every other line within its rating in force; the "
         "rule rests while a relief is declared (switching, or remedial actions being prepared).",
         f"{REGULATION}, Articles 33 and 35(1), contingency list and (N-1) criterion; relief: Article 35(4)",
@@ -70,7 +70,7 @@ CLAUSES = (
     ),
     Clause(
         "C4",
-        "planned work",
+        "work",
         f"A line is out for planned work only while the wind is not strong and no line is loaded above "
         f"{LEAVE_HEADROOM:.0f} %.",
         f"Maintenance rule of the twin's operator, in the frame of outage coordination ({REGULATION}, Part III, Title 3)",

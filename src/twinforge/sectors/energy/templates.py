@@ -7,14 +7,14 @@ from twinforge.sectors import Template
 from twinforge.sectors.energy.standards import CLAUSES
 
 LOADING = AnswerSpace("number", unit="%", low=0, high=299, step=1, tolerance=5)
-RISK = AnswerSpace("choice", ("below 80 %", "80 to 100 %", "100 to 120 %", "above 120 %"))
+RISK = AnswerSpace("choice", ("<80 %", "80-100 %", "100-120 %", ">120 %"))
 RISK_EDGES = (80.0, 100.0, 120.0)
 YES_NO = AnswerSpace("choice", ("no", "yes"))
 FAULTS = AnswerSpace(
     "choice",
-    ("nothing is wrong", "a loading sensor is biased", "a loading sensor is stuck", "a switch position is misreported"),
+    ("nothing", "biased sensor", "stuck sensor", "misreported switch"),
 )
-BROKEN = AnswerSpace("choice", (*(f"{c.clause} {c.title}" for c in CLAUSES), "none of them"))
+BROKEN = AnswerSpace("choice", (*(f"{c.clause} {c.title}" for c in CLAUSES), "none"))
 
 TEMPLATES = (
     Template(
