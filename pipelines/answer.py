@@ -39,7 +39,7 @@ def main(sector: str) -> None:
         write_table(experts.answer(name, everything), paths.answers_of(name), ANSWER)
     desk = Desk(recipe, paths)
     learnt = splits["train"][~splits["train"]["validation"]]
-    for name, answers in desk.base(learnt, splits["test"], splits["shift"]).items():
+    for name, answers in desk.base(learnt, splits["test"]).items():
         write_table(answers, paths.answers_of(name), ANSWER)
     write_table(desk.tuned(everything, paths.adapter), paths.answers_of("llm"), ANSWER)
 

@@ -56,18 +56,18 @@ def test_water_is_neither_made_nor_lost() -> None:
 
 def test_asking_about_a_missing_reading_or_asset_has_no_answer(day: Episode) -> None:
     state = state_of(day)
-    known = toy.ask(state, "later-level", {"tank": "tank B", "hours": "1"}, None)
+    known = toy.ask(state, "later-level", {"tank": "tank B", "hours": "1"}, "asked", None)
     assert known["skill"] == "forecast" and 0 <= known["truth"] <= 5
     values = {key: value for key, value in state.values.items() if key != ("tank B", "level")}
     blind = toy.ask(
-        State(state.episode, state.time, values, state.outcomes), "later-level", {"tank": "tank B", "hours": "1"}, None
+        State(state.episode, state.time, values, state.outcomes), "later-level", {"tank": "tank B", "hours": "1"}, "asked", None
     )
-    strange = toy.ask(state, "later-level", {"tank": "tank C", "hours": "1"}, None)
+    strange = toy.ask(state, "later-level", {"tank": "tank C", "hours": "1"}, "asked", None)
     for row in (blind, strange):
         assert row["skill"] == "unanswerable" and row["asked"] == "forecast" and math.isnan(row["truth"])
 
 
 def test_the_best_action_is_the_one_that_lands_nearest(day: Episode) -> None:
-    row = toy.ask(state_of(day), "act", {"target": "2"}, None)
+    row = toy.ask(state_of(day), "act", {"target": "2"}, "asked", None)
     assert len(row["payoff"]) == len(row["options"]) == len(row["features"]) == 4
     assert row["payoff"][int(row["truth"])] == max(row["payoff"]) <= 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -87,10 +88,11 @@ def test_train_writes_the_adapter_the_experts_and_a_record(trained: dict[str, An
     assert trained["validation"]["n"] == int(train["validation"].sum())
     assert trained["hashes"]["data"] == sha256(PATHS.questions("train")) and trained["base"] == "tiny"
     assert trained["curve"][-1]["loss"] < trained["curve"][0]["loss"]
-    assert not (PATHS.scratch / "train").exists()
+    assert len(list((PATHS.scratch / "train").iterdir())) == 1  # its own: cut off at its end, the stage is done at once
 
 
 def test_killed_it_goes_on_to_the_same_adapter(trained: dict[str, Any], here: Path) -> None:
+    shutil.rmtree(PATHS.scratch)
     process = stage("train", here)
     while not list(PATHS.scratch.glob("train/*/checkpoint-4")):
         assert process.poll() is None, process.stderr and process.stderr.read()
@@ -143,12 +145,11 @@ def test_every_model_answers_what_it_is_judged_by(trained: dict[str, Any], here:
         split: read_table(PATHS.questions(split), QUESTION) for split in ("train", "calibration", "test", "shift")
     }
     judged = pd.concat([tables["train"][tables["train"]["validation"]], *list(tables.values())[1:]])
-    seen = pd.concat([tables["test"], tables["shift"]])
     answers = {
         name: read_table(PATHS.answers_of(name), ANSWER) for name in ("llm", "base", "base-prior", "base-few", *NAMES)
     }
     assert answers["llm"]["question"].tolist() == judged["id"].tolist()
-    assert answers["base"]["question"].tolist() == answers["base-prior"]["question"].tolist() == seen["id"].tolist()
+    assert answers["base"]["question"].tolist() == answers["base-prior"]["question"].tolist() == tables["test"]["id"].tolist()
     few = tables["test"].set_index("id").loc[answers["base-few"]["question"]]
     assert 12 <= len(few) <= 12 + tables["test"]["context"].value_counts().max()
     sizes = pd.concat(tables.values()).set_index("id").apply(lambda row: space_of(row).size, axis=1)
@@ -159,13 +160,13 @@ def test_every_model_answers_what_it_is_judged_by(trained: dict[str, Any], here:
         assert (table["tokens"] > 0).all() == (name not in NAMES)
     both = answers["llm"].merge(answers["base"], on="question")
     assert np.mean([np.abs(a - b).max() > 0.01 for a, b in zip(both["p_x"], both["p_y"], strict=True)]) > 0.9
-    assert not (PATHS.scratch / "answer").exists()
 
 
 def test_answers_cut_off_are_not_lost(trained: dict[str, Any], here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if not PATHS.answers_of("llm").is_file():
         pipelines.answer.main("toy")
     before = read_table(PATHS.answers_of("llm"), ANSWER)
+    shutil.rmtree(PATHS.scratch / "answer", ignore_errors=True)
     with monkeypatch.context() as patch:
         patch.setattr(pipelines.answer, "load_adapter", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
@@ -173,7 +174,6 @@ def test_answers_cut_off_are_not_lost(trained: dict[str, Any], here: Path, monke
     kept = sorted(path.parent.name for path in PATHS.scratch.glob("answer/*/*/*.parquet"))
     assert set(kept) == {"base", "base-few", "base-on-train"}
     stamps = {path: path.stat().st_mtime_ns for path in PATHS.scratch.glob("answer/*/*/*.parquet")}
-    monkeypatch.setattr(pipelines.answer.shutil, "rmtree", lambda *_, **__: None)
     pipelines.answer.main("toy")
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
     monkeypatch.undo()

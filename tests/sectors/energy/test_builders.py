@@ -167,8 +167,8 @@ def test_action_pays_for_loading_cost_and_demand_cut_off(rated: Grid) -> None:
     ]
     draft = builders.action(by_hand(rated, values, *rows), {"outage": "L1"})
     payoff = dict(zip(draft.space.options, draft.payoff, strict=True))
-    assert payoff == {"curtail W1": -93, "halve demand D3": -92.5, "open L5": -101, "do nothing": -110}
-    assert pick(draft.space, draft.truth) == "halve demand D3" and pick(draft.space, draft.rule) == "open L5"
+    assert payoff == {"curtail W1": -93, "halve demand D3": -99.5, "open L5": -101, "do nothing": -110}
+    assert pick(draft.space, draft.truth) == "curtail W1" and pick(draft.space, draft.rule) == "open L5"
     unsolved = builders.action(by_hand(rated, values, *rows[:-1]), {"outage": "L1"})
     assert math.isnan(unsolved.truth) and unsolved.payoff == ()
 

@@ -67,7 +67,7 @@ def test_every_template_is_asked_and_every_state_is_asked_something(asked: list[
     n = ROUNDS * len(states)
     assert set(count) == set(BY_NAME)
     assert count["clause"] == count["supply"] == n
-    for name, share in (("risk", 0.5), ("ahead", 0.6), ("failure", 0.4), ("suspect", 0.35), ("action", 0.75)):
+    for name, share in (("risk", 0.5), ("ahead", 0.6), ("failure", 0.4), ("suspect", 0.35), ("action", 0.9)):
         assert abs(count[name] / n - share) < 4 * math.sqrt(0.25 / n)
     assert 6 < len(asked) / n < 8
 
@@ -213,7 +213,7 @@ def test_actions_stand_in_order_of_name_and_the_best_pays_most(asked: list[tuple
         assert len(row["payoff"]) == len(row["options"]) and int(np.argmax(row["payoff"])) == row["truth"]
         best.append(row["options"][int(row["truth"])].rsplit(" ", 1)[0])
     assert set(best) >= {"curtail", "halve demand", "open"} and max(Counter(best).values()) < 0.75 * len(best)
-    assert cost(NOTHING) == 0 < cost("open L1") < cost("curtail W1")
+    assert cost(NOTHING) == 0 < cost("open L1") < cost("curtail W1") < cost("halve demand D1")
 
 
 RULE = {

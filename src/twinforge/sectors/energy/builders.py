@@ -208,8 +208,9 @@ def action(view: View, slots: Slots) -> Draft:
 
 
 def cost(name: str) -> float:
-    """What an action costs, in points of loading: spilled energy and switching are not free."""
-    return 0.0 if name == NOTHING else 3.0 if name.startswith("curtail") else 1.0
+    """What an action costs, in points of loading: shed demand, spilled energy and switching are not free."""
+    costs = {NOTHING: 0.0, "open": 1.0, "close": 1.0, "curtail": 3.0, "halve": 8.0}
+    return next(points for verb, points in costs.items() if name.startswith(verb))
 
 
 BUILDERS: dict[str, Callable[[View, Slots], Draft]] = {

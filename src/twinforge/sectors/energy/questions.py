@@ -75,7 +75,7 @@ def with_estimate(state: State, grid: Grid, outage: str, line: str) -> State:
     flow, reactive, loading = (np.array([state.get(n, q) for n in names]) for q in ("flow", "reactive", "loading"))
     volts = np.array([state.get(bus, "voltage") for bus in grid.lines["from_bus"]])
     factor = state.get("grid", "rating") / 100
-    if np.isnan(volts).all() or np.isnan(factor):
+    if np.isnan(volts).all() or np.isnan([factor, loading[names.index(outage)], loading[names.index(line)]]).any():
         return state
     out = frozenset(n for n, closed in state.column("switch").items() if closed == 0.0)
     estimate = linear_contingency(
