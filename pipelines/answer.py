@@ -1,8 +1,8 @@
 """Answer: every model answers the questions it is judged by, once; all later stages read these answers.
 
 Writes data/answers/SECTOR/MODEL.parquet: the tuned model (llm), the experts and simple baselines on the validation share
-of train and on calibration, test and shift; the untuned base on test and shift, zero-shot (base), with its prior divided
-out (base-prior), and, on a sample of whole test states, after worked examples (base-few). A run that was cut off goes
+of train and on calibration, test and shift; the untuned base on test, zero-shot (base), with its prior divided out
+(base-prior), and, on a sample of whole test states, after worked examples (base-few). A run that was cut off goes
 on where it stopped.
 """
 

@@ -63,7 +63,15 @@ def guarantees(skills: Mapping[str, Any]) -> str:
         if not covered:
             continue
         band = f"{covered['band_low']:.3f} or more: {'kept' if covered['ok'] else 'BROKEN'}" if "ok" in covered else ""
-        rows.append((skill, str(covered["n"]), _figure(covered), band, *(_twin(cells, name) for name in ("set_size", "width", "regret"))))
+        rows.append(
+            (
+                skill,
+                str(covered["n"]),
+                _figure(covered),
+                band,
+                *(_twin(cells, name) for name in ("set_size", "width", "regret")),
+            )
+        )
     head = ("skill", "n", "coverage", "promise", "labels in the set", "width, %", "regret, points")
     return "**The twin's guaranteed sets and intervals on `test`**\n\n" + table(head, rows)
 

@@ -60,7 +60,11 @@ def test_asking_about_a_missing_reading_or_asset_has_no_answer(day: Episode) -> 
     assert known["skill"] == "forecast" and 0 <= known["truth"] <= 5
     values = {key: value for key, value in state.values.items() if key != ("tank B", "level")}
     blind = toy.ask(
-        State(state.episode, state.time, values, state.outcomes), "later-level", {"tank": "tank B", "hours": "1"}, "asked", None
+        State(state.episode, state.time, values, state.outcomes),
+        "later-level",
+        {"tank": "tank B", "hours": "1"},
+        "asked",
+        None,
     )
     strange = toy.ask(state, "later-level", {"tank": "tank C", "hours": "1"}, "asked", None)
     for row in (blind, strange):

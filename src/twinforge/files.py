@@ -111,7 +111,9 @@ def read_table(path: Path, schema: pa.Schema) -> pd.DataFrame:
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file; run the stage that writes it (`dvc repro`)") from error
     except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(f"{path}: not a readable parquet file ({error}); delete it and run `dvc repro` again") from error
+        raise UserError(
+            f"{path}: not a readable parquet file ({error}); delete it and run `dvc repro` again"
+        ) from error
     if missing := sorted(set(schema.names) - set(table.column_names)):
         raise UserError(f"{path}: columns missing: {', '.join(missing)}")
     try:

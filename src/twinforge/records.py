@@ -60,7 +60,9 @@ class AnswerSpace:
     def __post_init__(self) -> None:
         if self.kind == "choice":
             if len(self.options) < 2:
-                raise UserError(f"answer space with {len(self.options)} option(s) {list(self.options)}: give at least two")
+                raise UserError(
+                    f"answer space with {len(self.options)} option(s) {list(self.options)}: give at least two"
+                )
             if len(set(self.options)) != len(self.options):
                 raise UserError(f"answer space repeats an option: {list(self.options)}")
         elif not (0 <= self.low < self.high and self.step > 0):
@@ -89,6 +91,19 @@ class AnswerSpace:
             return int(truth)
         return int(np.clip(round((truth - self.low) / self.step), 0, self.size - 2))
 
+    def decide(self, p: np.ndarray) -> float:
+        """What an answer vector says, in the form of a truth: the likeliest option's index, or the median value.
+
+        NaN is the refusal: the likeliest label of a choice, more than half of a number's mass.
+        """
+        if self.kind == "choice":
+            best = int(np.argmax(p))
+            return float(best) if best < self.size - 1 else np.nan
+        if p[-1] > 0.5:
+            return np.nan
+        mass = np.cumsum(p[:-1])
+        return float(self.values[int(np.searchsorted(mass, mass[-1] / 2))])
+
 
 OBSERVATION = pa.schema(
     [
@@ -116,9 +131,7 @@ OUTCOME = pa.schema(
     ]
 )
 KNOWLEDGE = pa.schema([("subject", pa.string()), ("relation", pa.string()), ("object", pa.string())])
-STANDARD = pa.schema(
-    [(name, pa.string()) for name in ("clause", "title", "text", "source", "predicate")]
-)
+STANDARD = pa.schema([(name, pa.string()) for name in ("clause", "title", "text", "source", "predicate")])
 EPISODE = pa.schema(
     [
         ("episode", pa.string()),

@@ -72,8 +72,15 @@ def test_other_chat_templates() -> None:
         "[{{ m.role }}]{{ m.content | trim }}{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"
     )
     prompt = Prompt.of(other)
-    assert other.decode(prompt.context_ids("S") + prompt.choice_ids("Q", ["x"])).startswith(f"[user]{INSTRUCTION}\nS\n\nQ\nA. x\n")
-    assert [prompt.before, prompt.between, prompt.after, prompt.end] == [f"[user]{INSTRUCTION}\n", "\n\n", "[assistant]", ""]
+    assert other.decode(prompt.context_ids("S") + prompt.choice_ids("Q", ["x"])).startswith(
+        f"[user]{INSTRUCTION}\nS\n\nQ\nA. x\n"
+    )
+    assert [prompt.before, prompt.between, prompt.after, prompt.end] == [
+        f"[user]{INSTRUCTION}\n",
+        "\n\n",
+        "[assistant]",
+        "",
+    ]
     other.chat_template = "{{ messages | length }}"
     with pytest.raises(UserError, match="does not show"):
         Prompt.of(other)

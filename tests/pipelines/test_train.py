@@ -149,7 +149,11 @@ def test_every_model_answers_what_it_is_judged_by(trained: dict[str, Any], here:
         name: read_table(PATHS.answers_of(name), ANSWER) for name in ("llm", "base", "base-prior", "base-few", *NAMES)
     }
     assert answers["llm"]["question"].tolist() == judged["id"].tolist()
-    assert answers["base"]["question"].tolist() == answers["base-prior"]["question"].tolist() == tables["test"]["id"].tolist()
+    assert (
+        answers["base"]["question"].tolist()
+        == answers["base-prior"]["question"].tolist()
+        == tables["test"]["id"].tolist()
+    )
     few = tables["test"].set_index("id").loc[answers["base-few"]["question"]]
     assert 12 <= len(few) <= 12 + tables["test"]["context"].value_counts().max()
     sizes = pd.concat(tables.values()).set_index("id").apply(lambda row: space_of(row).size, axis=1)

@@ -73,7 +73,9 @@ class Prompt:
         tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in (MARK, SPLIT)])
         for turns in (
             [{"role": "system", "content": f"{INSTRUCTION}\n{_STATE}"}, {"role": "user", "content": _QUESTION}],
-            [{"role": "user", "content": f"{INSTRUCTION}\n{_STATE}\n\n{_QUESTION}"}],  # a template with no system message
+            [
+                {"role": "user", "content": f"{INSTRUCTION}\n{_STATE}\n\n{_QUESTION}"}
+            ],  # a template with no system message
         ):
             if pieces := _pieces(tokenizer, turns):
                 return cls(tokenizer, *pieces)

@@ -71,12 +71,10 @@ class Reply:
 
 def in_words(space: AnswerSpace, p: Vector) -> str:
     """An answer vector's answer: the likeliest label; the median value, unless the refusal has more than half."""
-    if space.kind == "choice":
-        return space.labels[int(np.argmax(p))]
-    if p[-1] > 0.5:
+    said = space.decide(p)
+    if math.isnan(said):
         return REFUSAL
-    mass = np.cumsum(p[:-1])
-    return number_text(space.values[int(np.searchsorted(mass, mass[-1] / 2))], space.unit)
+    return space.labels[int(said)] if space.kind == "choice" else number_text(said, space.unit)
 
 
 def number_text(value: float, unit: str) -> str:

@@ -18,7 +18,7 @@ from trl import SFTConfig
 from twinforge.errors import UserError
 from twinforge.model.answers import answer, plan
 from twinforge.model.prompt import Prompt
-from twinforge.records import space_of
+from twinforge.records import AnswerSpace, space_of
 from twinforge.training.trainer import TreeTrainer
 from twinforge.training.trees import lessons
 
@@ -157,10 +157,8 @@ def _validation(model: PeftModel, prompt: Prompt, rows: pd.DataFrame, recipe: An
     }
 
 
-def _right(p: np.ndarray, space: Any, truth: float) -> bool:
-    if space.kind == "choice":
-        return int(np.argmax(p)) == space.index(truth)
-    if math.isnan(truth) or p[-1] > 0.5:
-        return math.isnan(truth) and p[-1] > 0.5
-    median = space.values[np.searchsorted(np.cumsum(p[:-1]) / p[:-1].sum(), 0.5)]
-    return abs(median - truth) <= space.tolerance + 1e-9
+def _right(p: np.ndarray, space: AnswerSpace, truth: float) -> bool:
+    said = space.decide(p)
+    if math.isnan(said) or math.isnan(truth):
+        return math.isnan(said) and math.isnan(truth)
+    return abs(said - truth) <= space.tolerance + 1e-9

@@ -15,7 +15,7 @@ from twinforge.sectors.energy.builders import BUILDERS, CHOOSERS, Draft, band
 from twinforge.sectors.energy.context import Touched, context
 from twinforge.sectors.energy.grid import Grid
 from twinforge.sectors.energy.linear import linear_contingency
-from twinforge.sectors.energy.templates import BY_NAME, RISK, TEMPLATES
+from twinforge.sectors.energy.templates import BY_NAME
 from twinforge.sectors.energy.view import View
 
 Slots = dict[str, str]
@@ -261,6 +261,3 @@ def _touched(asked: list[Asked]) -> Touched:
         elif template.name == "action":
             touched.remedies[slots["outage"]] = None
     return touched
-
-
-__all__ = ["RISK", "TEMPLATES", "ask", "questions"]
