@@ -1,10 +1,10 @@
 """Attention over context trees without a mask over the whole: each context attends to itself, each branch to both.
 
 A batch is one packed row of tokens, no padding: what is dense in a transformer (projections, feed-forward) runs on real
-tokens only. Here the row is laid out for attention: contexts as (trees, length), branches as (trees, branches,
-length). Contexts attend causally; a branch token attends to its tree's whole context and to its ancestors in its own
-branch, by two plain batched products under one softmax. So the cost is that of the context once and of the branches
-against it, never of branches against each other.
+tokens only. Here the row is laid out in cells: a tree's context, padded to the longest, and its branches in lanes of
+one length. Every cell has scores against its tree's context (one batched product) and a lane's cells have scores
+against their own lane (another); both stand in one table under one softmax. So the cost is that of the context once
+and of the branches against it, hardly any of branches against each other.
 
 Registered with transformers as the attention implementation `CONTEXT_TREE`. A forward pass that carries no `tree` is
 ordinary scaled-dot-product attention.
@@ -12,50 +12,18 @@ ordinary scaled-dot-product attention.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.nn import functional
 from transformers import AttentionInterface
-from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from twinforge.errors import UserError
 
 CONTEXT_TREE = "context_tree"
-Layout = dict[str, torch.Tensor]  # made by tree.pack: slots, places, empty, contexts, bias
-
-
-class _LayOut(torch.autograd.Function):
-    """Rows of the packed row, one to each cell of the padded blocks (an empty cell gets any row: nothing reads it).
-
-    Both ways are gathers: what autograd would do backward is a scatter, ten times slower on a CPU.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, slots: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(places)
-        return x.index_select(0, slots)
-
-    @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None]:  # type: ignore[override]
-        (places,) = ctx.saved_tensors
-        return grad.index_select(0, places), None, None
-
-
-class _PackUp(torch.autograd.Function):
-    """The way back: the cells' rows as one packed row, the empty cells left out."""
-
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, layout: tuple[torch.Tensor, ...]) -> torch.Tensor:
-        slots, places, empty = layout
-        ctx.save_for_backward(slots, empty)
-        return x.index_select(0, places)
-
-    @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:  # type: ignore[override]
-        slots, empty = ctx.saved_tensors
-        return grad.index_select(0, slots).index_fill_(0, empty, 0), None
+Layout = dict[str, Any]  # made by tree.pack: slots, places, empty, bias, width
 
 
 def tree_attention(
@@ -79,79 +47,134 @@ def tree_attention(
     Returns
     -------
     (1, tokens, heads, size), None
+
+    Raises
+    ------
+    UserError
+        The architecture's attention is not plain softmax attention over all that came before.
     """
     if tree is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **kwargs)
-    _admit(module, kwargs, tree)
-    slots, places, bias = tree["slots"], tree["places"], tree["bias"]
-    trees, width = tree["contexts"].shape
-    heads = query.shape[1]
-    q, k, v = (_LayOut.apply(x[0].transpose(0, 1), slots, places) for x in (query, key, value))
-    cut = trees * width
-    blocks = [x[:cut].view(trees, width, *x.shape[1:]).transpose(1, 2) for x in (q, k, v)]
-    context = _causal(blocks[0], blocks[1], blocks[2], scaling, dropout)
-    branches = _branches(q[cut:], k, v, trees, width, bias, scaling or query.shape[-1] ** -0.5, dropout)
-    laid = torch.cat([context.transpose(1, 2).reshape(cut, heads, -1), branches])
-    return _PackUp.apply(laid, (slots, places, tree["empty"])).unsqueeze(0), None
+    _admit(module, dropout, kwargs, tree)
+    scale = scaling or query.shape[-1] ** -0.5
+    packed = (x[0].transpose(0, 1) for x in (query * scale, key, value))
+    return _TreeAttention.apply(*packed, tree).unsqueeze(0), None
 
 
-def _admit(module: torch.nn.Module, kwargs: dict[str, Any], tree: Layout) -> None:
+def _admit(module: torch.nn.Module, dropout: float, kwargs: dict[str, Any], tree: Layout) -> None:
     window = kwargs.get("sliding_window")
-    if (window and window < tree["contexts"].shape[1] + tree["bias"].shape[-1]) or any(
-        kwargs.get(name) is not None for name in ("softcap", "s_aux", "position_bias")
-    ):
+    odd = any(kwargs.get(name) is not None for name in ("softcap", "s_aux", "position_bias"))
+    if dropout or odd or (window and window < tree["bias"].shape[-1]):
         raise UserError(
-            f"{type(module).__name__}: this architecture's attention (sliding window, soft cap, sinks or position bias) "
-            "can't take context trees; choose a base with plain attention, such as Llama, Qwen2, Qwen3 or SmolLM"
+            f"{type(module).__name__}: this architecture's attention (sliding window, soft cap, sinks, position bias or "
+            "dropout) can't take context trees; choose a base with plain attention, such as Llama, Qwen2, Qwen3 or SmolLM"
         )
 
 
-def _causal(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scaling: float | None, dropout: float) -> torch.Tensor:
-    """Causal attention of (trees, heads, length, size); shorter contexts are padded at the right, so no mask is due."""
-    groups = q.shape[1] // k.shape[1]
-    return functional.scaled_dot_product_attention(
-        q, repeat_kv(k, groups), repeat_kv(v, groups), is_causal=True, scale=scaling, dropout_p=dropout
-    )
+class _TreeAttention(torch.autograd.Function):
+    """softmax(q kᵀ + bias) v over the cells, with its gradient written out: autograd's own would fill and add up a
+    full table for every part of a table that is read, and took twice the time."""
+
+    @staticmethod
+    def forward(ctx: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, tree: Layout) -> torch.Tensor:
+        cells = _Cells.of(tree, shared=k.shape[1], group=q.shape[1] // k.shape[1])
+        with torch.autocast(q.device.type, enabled=False):
+            query, key, value = cells.lay(q), cells.lay(k), cells.lay(v)
+            table = cells.products(query, key)
+            by_cell = table.view(cells.trees, cells.shared, cells.count, cells.group, -1)
+            by_cell += tree["bias"][:, None, :, None]
+            weights = torch.softmax(table, dim=-1)
+            out = cells.weighted(weights, value)
+            ctx.save_for_backward(query, key, value, weights, out)
+            ctx.cells = cells
+            return cells.pack(out)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]
+        query, key, value, weights, out = ctx.saved_tensors
+        cells: _Cells = ctx.cells
+        with torch.autocast(grad.device.type, enabled=False):
+            received = cells.lay(grad, blank=True)
+            to_value = cells.gathered(weights, received)
+            share = (received.float() * out).sum(-1, keepdim=True)  # = Σ weight · its gradient, a row (Dao et al. 2022)
+            table = cells.products(received, value).sub_(share.to(grad.dtype)).mul_(weights)
+            to_query, to_key = cells.weighted(table, key), cells.gathered(table, query)
+            return cells.pack(to_query), cells.pack(to_key), cells.pack(to_value), None
 
 
-def _branches(
-    q: torch.Tensor,
-    k: torch.Tensor,
-    v: torch.Tensor,
-    trees: int,
-    width: int,
-    bias: torch.Tensor,
-    scaling: float,
-    dropout: float,
-) -> torch.Tensor:
-    """Branch tokens against their tree's context and their own branch; (trees * branches * length, heads, size)."""
-    branches, length = bias.shape[1:3]
-    heads, size = q.shape[1:]
-    shared = k.shape[1]
-    group = heads // shared
-    cut = trees * width
-    q = (q * scaling).view(trees, branches, length, shared, group, size).permute(0, 3, 1, 4, 2, 5)
-    q = q.reshape(trees * shared, branches * group * length, size)
-    kc, vc = (x[:cut].view(trees, width, shared, size).transpose(1, 2).reshape(-1, width, size) for x in (k, v))
-    kb, vb = (
-        x[cut:].view(trees, branches, length, shared, size).permute(0, 3, 1, 2, 4).reshape(-1, length, size)
-        for x in (k, v)
-    )
-    rows = trees * shared * branches
-    seen = torch.cat(
-        [
-            (q @ kc.transpose(1, 2)).view(rows, group * length, width),
-            q.view(rows, group * length, size) @ kb.transpose(1, 2),
-        ],
-        dim=-1,
-    ).view(trees, shared, branches, group, length, width + length)
-    seen += bias[:, None, :, None].to(seen.dtype)
-    p = functional.dropout(torch.softmax(seen, dim=-1), dropout)
-    p = p.view(rows, group * length, width + length)
-    out = (p[..., :width].reshape(trees * shared, -1, width) @ vc).view(rows, group * length, size)
-    out = out + p[..., width:] @ vb
-    out = out.view(trees, shared, branches, group, length, size).permute(0, 2, 4, 1, 3, 5)
-    return out.reshape(trees * branches * length, heads, size)
+@dataclass(frozen=True)
+class _Cells:
+    """Where tokens lie in the cells, and the products between cells that see each other.
+
+    Laid-out tensors are (trees * shared heads, cells * group, size), the group being the query heads that share a key
+    head (1 for keys and values); a table is (trees * shared heads, cells * group, width + length): columns for a tree's
+    context, then for the row's own lane.
+    """
+
+    slots: torch.Tensor
+    places: torch.Tensor
+    empty: torch.Tensor
+    trees: int
+    width: int
+    length: int
+    lanes: int
+    shared: int
+    group: int
+
+    @classmethod
+    def of(cls, tree: Layout, shared: int, group: int) -> _Cells:
+        trees, count, columns = tree["bias"].shape
+        width = tree["width"]
+        length = columns - width
+        lanes = (count - width) // length
+        return cls(tree["slots"], tree["places"], tree["empty"], trees, width, length, lanes, shared, group)
+
+    @property
+    def count(self) -> int:
+        return self.width + self.lanes * self.length
+
+    def lay(self, x: torch.Tensor, blank: bool = False) -> torch.Tensor:
+        """(tokens, heads, size) in cells; an empty cell holds any token's row, or zeros if `blank`."""
+        laid = x.index_select(0, self.slots)
+        if blank:
+            laid.index_fill_(0, self.empty, 0)
+        laid = laid.view(self.trees, self.count, self.shared, -1, x.shape[-1]).transpose(1, 2)
+        return laid.reshape(self.trees * self.shared, -1, x.shape[-1])
+
+    def pack(self, laid: torch.Tensor) -> torch.Tensor:
+        """The way back, to (tokens, heads, size); what stands in empty cells is dropped."""
+        size = laid.shape[-1]
+        x = laid.view(self.trees, self.shared, self.count, -1, size).transpose(1, 2)
+        return x.reshape(self.trees * self.count, -1, size).index_select(0, self.places)
+
+    def products(self, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+        """The table of rows · columnsᵀ; 0 in a context's cells against a lane."""
+        cut = self.width * self.group
+        table = rows.new_empty(*rows.shape[:2], self.width + self.length)
+        table[..., : self.width] = rows @ columns[:, : self.width].transpose(1, 2)
+        table[:, :cut, self.width :] = 0
+        own = self._own(rows) @ self._own(columns).transpose(1, 2)
+        table[:, cut:, self.width :] = own.view(len(rows), -1, self.length)
+        return table
+
+    def weighted(self, table: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+        """table · columns, laid out as the table's rows."""
+        out = table[..., : self.width] @ columns[:, : self.width]
+        own = self._own(table[..., self.width :]) @ self._own(columns)
+        out[:, self.width * self.group :] += own.view(len(table), -1, columns.shape[-1])
+        return out
+
+    def gathered(self, table: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """tableᵀ · rows, laid out as the table's columns."""
+        context = table[..., : self.width].transpose(1, 2) @ rows
+        own = self._own(table[..., self.width :]).transpose(1, 2) @ self._own(rows)
+        return torch.cat([context, own.view(len(table), -1, rows.shape[-1])], dim=1)
+
+    def _own(self, laid: torch.Tensor) -> torch.Tensor:
+        """The lanes' part, one matrix a lane: (trees * shared heads * lanes, length * group, last)."""
+        group = laid.shape[1] // self.count
+        last = laid.shape[-1]
+        return laid[:, self.width * group :].reshape(-1, self.length * group, last)
 
 
 AttentionInterface.register(CONTEXT_TREE, tree_attention)

@@ -75,41 +75,45 @@ def pack(trees: Sequence[Tree], device: str | torch.device = "cpu") -> dict[str,
     dict with `input_ids`, `position_ids` (1, tokens); `logits_to_keep` (reads,), the places of every branch's reads, tree
     by tree; `attention_mask`, a (1, 1, 1, 1) stand-in that keeps transformers from building a causal mask; and `tree`,
     the layout that `attention.tree_attention` takes:
-    slots (cells,): token of each cell of the padded blocks (any for an `empty` one); places (tokens,): each token's cell;
-    contexts (trees, width): the contexts' block of slots, -1 where empty; bias (trees, branches, length, width + length):
-    0 where a branch's token sees, else the lowest number.
+    slots (cells,): token of each cell, tree by tree, a context's cells before those of its lanes (any for an `empty` one);
+    places (tokens,): each token's cell; width: cells of a context, and length: of a lane, which holds one long branch or
+    several short ones; bias (trees, width + lanes * length, width + length): 0 where a cell sees a context's or its own
+    lane's, else the lowest number.
     """
     width = max(len(tree.context) for tree in trees)
-    most = max(len(tree.branches) for tree in trees)
     length = max(len(branch.ids) for tree in trees for branch in tree.branches)
-    contexts = np.full((len(trees), width), -1)
-    cells = np.full((len(trees), most, length), -1)
-    sees = np.zeros((len(trees), most, length, width + length), dtype=bool)
+    lanes = [_lanes([len(branch.ids) for branch in tree.branches], length) for tree in trees]
+    cells = width + length * (1 + max(lane for places in lanes for lane, _ in places))
+    slots = np.full((len(trees), cells), -1)
+    sees = np.zeros((len(trees), cells, width + length), dtype=bool)
+    sees[:, :width, :width] = np.tri(width, dtype=bool)
     ids, positions, reads, start = [], [], [], 0
     for t, tree in enumerate(trees):
+        n = len(tree.context)
         ids.append(tree.context)
-        positions.append(np.arange(len(tree.context)))
-        contexts[t, : len(tree.context)] = start + np.arange(len(tree.context))
-        sees[t, ..., : len(tree.context)] = True
-        start += len(tree.context)
-        for b, branch in enumerate(tree.branches):
-            n = len(branch.ids)
+        positions.append(np.arange(n))
+        slots[t, :n] = start + np.arange(n)
+        sees[t, width:, :n] = True
+        start += n
+        for branch, (lane, offset) in zip(tree.branches, lanes[t], strict=True):
+            n, cell, column = len(branch.ids), width + lane * length + offset, width + offset
             ids.append(branch.ids)
             positions.append(len(tree.context) + branch.depths)
             reads.append(start + branch.reads)
-            cells[t, b, :n] = start + np.arange(n)
-            sees[t, b, :n, width : width + n] = branch.sees
+            slots[t, cell : cell + n] = start + np.arange(n)
+            sees[t, cell : cell + n, column : column + n] = branch.sees
             start += n
-    slots = np.concatenate([contexts.ravel(), cells.ravel()])
+    slots = slots.ravel()
     places = np.empty(start, dtype=int)
     places[slots[slots >= 0]] = np.flatnonzero(slots >= 0)
-    bias = torch.zeros(sees.shape).masked_fill_(~torch.from_numpy(sees), torch.finfo(torch.bfloat16).min)
+    lowest = torch.finfo(torch.bfloat16).min
+    bias = torch.zeros(sees.shape, dtype=torch.bfloat16).masked_fill_(~torch.from_numpy(sees), lowest)
     layout: Layout = {
         "slots": torch.from_numpy(slots.clip(min=0)).to(device),
         "empty": torch.from_numpy(np.flatnonzero(slots < 0)).to(device),
         "places": torch.from_numpy(places).to(device),
-        "contexts": torch.from_numpy(contexts).to(device),
         "bias": bias.to(device),
+        "width": width,
     }
     return {
         "input_ids": torch.from_numpy(np.concatenate(ids)).long()[None].to(device),
@@ -118,3 +122,16 @@ def pack(trees: Sequence[Tree], device: str | torch.device = "cpu") -> dict[str,
         "logits_to_keep": torch.from_numpy(np.concatenate(reads)).long().to(device),
         "tree": layout,
     }
+
+
+def _lanes(lengths: Sequence[int], length: int) -> list[tuple[int, int]]:
+    """Lane and offset of each branch: longest first, each into the first lane of `length` cells that has room."""
+    filled: list[int] = []
+    found = [(0, 0)] * len(lengths)
+    for branch in sorted(range(len(lengths)), key=lambda b: -lengths[b]):
+        lane = next((i for i, used in enumerate(filled) if used + lengths[branch] <= length), len(filled))
+        if lane == len(filled):
+            filled.append(0)
+        found[branch] = lane, filled[lane]
+        filled[lane] += lengths[branch]
+    return found

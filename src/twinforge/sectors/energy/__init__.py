@@ -78,6 +78,7 @@ def knowledge(recipe: Any) -> pd.DataFrame:
     ]
     rows += [(bus, "feeds", name) for name, bus in zip(grid.loads["name"], grid.loads["bus"], strict=True)]
     rows += [(name, "feeds", bus) for name, bus in zip(grid.sgens["name"], grid.sgens["bus"], strict=True)]
+    rows += [(clause.clause, "is", "clause") for clause in CLAUSES]
     rows += [("C1", "protects", name) for name in grid.buses["name"]]
     rows += [(clause, "protects", name) for clause in ("C2", "C3", "C4") for name in grid.lines["name"]]
     return pd.DataFrame(rows, columns=KNOWLEDGE.names).drop_duplicates(ignore_index=True)

@@ -137,6 +137,26 @@ def suspect(view: View, slots: Slots, candidates: tuple[str, ...]) -> Draft:
 
 def clause(view: View, slots: Slots) -> Draft:
     """The first clause that is broken; the rule decides the clauses on the signals as they are."""
+    broken = [view.future("breach", c.clause, "grid", "broken") for c in CLAUSES]
+    truth = NAN if np.isnan(broken).any() else float(broken.index(1.0)) if 1.0 in broken else float(len(CLAUSES))
+    features, evidence = _rules(view)
+    return Draft(BROKEN, truth, evidence, [features], float(first_broken(view.state)))
+
+
+def met(view: View, slots: Slots) -> Draft:
+    """Whether one clause is met."""
+    names = [c.clause for c in CLAUSES]
+    features, evidence = _rules(view)
+    features += [float(name == slots["clause"]) for name in names]
+    if slots["clause"] not in names:
+        return Draft(YES_NO, NAN, f"the clauses in force are {', '.join(names)}", [features])
+    broken = CLAUSES[names.index(slots["clause"])].predicate(view.state)
+    truth = 1.0 - view.future("breach", slots["clause"], "grid", "broken")
+    return Draft(YES_NO, truth, evidence, [features], float(not broken))
+
+
+def _rules(view: View) -> tuple[list[float], str]:
+    """What the clauses are decided by: features, and the same in words."""
     volts, get = view.state.column("voltage"), view.state.get
     worst = (max((v for (o, _), v in view.estimates.items() if o == out), default=NAN) for out in view.listed)
     known = sorted((v for v in worst if not math.isnan(v)), reverse=True)
@@ -146,15 +166,11 @@ def clause(view: View, slots: Slots) -> Draft:
         get("grid", "relief"), float(len(view.plans)),
         float(sum(start <= view.hour < end for start, end in view.plans.values())), *_common(view),
     ]  # fmt: skip
-    broken = [view.future("breach", c.clause, "grid", "broken") for c in CLAUSES]
-    truth = float(broken.index(1.0)) if 1.0 in broken else float(len(CLAUSES))
     evidence = (
         f"voltage {number(min(volts.values(), default=NAN), 3)} to {number(max(volts.values(), default=NAN), 3)} pu, highest "
         f"loading {number(max(top, default=NAN))} %, worst listed outage {number(max(known, default=NAN))} %"
     )
-    return Draft(
-        BROKEN, NAN if np.isnan(broken).any() else truth, evidence, [features], float(first_broken(view.state))
-    )
+    return features, evidence
 
 
 def supply(view: View, slots: Slots, candidates: tuple[str, ...]) -> Draft:
@@ -207,6 +223,21 @@ def action(view: View, slots: Slots) -> Draft:
     )  # fmt: skip
 
 
+def remedy(view: View, slots: Slots) -> Draft:
+    """Highest loading after an outage and one of its candidate actions, percent."""
+    outage = slots["outage"]
+    effects = {a: v for (o, a), v in view.action_estimates.items() if o == outage}
+    taken = next((a for a in effects if a != NOTHING and a.split()[-1] == slots["asset"]), "")
+    effect, base = effects.get(taken, NAN), effects.get(NOTHING, NAN)
+    known = not math.isnan(effect)
+    truth = view.future("action", f"{outage}|{taken}", "grid", "worst_loading") if known else NAN
+    now = max(view.loading.values(), default=NAN)
+    verbs = [float(taken.startswith(verb)) for verb in ("curtail", "halve", "open", "close")]
+    features = [effect, base, effect - base, now, *verbs, *_common(view)]
+    evidence = f"{taken or 'no such remedy'}: {number(effect)} %, do nothing: {number(base)} %"
+    return Draft(LOADING, _clip(truth), evidence, [features], _clip(effect), copy=_clip(base))
+
+
 def cost(name: str) -> float:
     """What an action costs, in points of loading: shed demand, spilled energy and switching are not free."""
     costs = {NOTHING: 0.0, "open": 1.0, "close": 1.0, "curtail": 3.0, "halve": 8.0}
@@ -214,7 +245,8 @@ def cost(name: str) -> float:
 
 
 BUILDERS: dict[str, Callable[[View, Slots], Draft]] = {
-    "risk": risk, "loading": loading, "ahead": ahead, "failure": failure, "fault": fault, "clause": clause, "action": action,
+    "risk": risk, "loading": loading, "ahead": ahead, "failure": failure, "fault": fault, "clause": clause, "met": met,
+    "action": action, "remedy": remedy,
 }  # fmt: skip
 CHOOSERS: dict[str, Callable[[View, Slots, tuple[str, ...]], Draft]] = {"suspect": suspect, "supply": supply}
 

@@ -48,7 +48,7 @@ def _abstract(view: View, touched: Touched) -> str:
     time = view.state.time
     wind, rating, relief = (get("grid", name) for name in ("wind_regime", "rating", "relief"))
     parts = [
-        f"{DAYS[time.dayofweek]} {MONTHS[time.month - 1]} {time:%H:%M}",
+        f"{DAYS[time.dayofweek]} {MONTHS[time.month - 1]} {time.hour} h",
         f"wind {'?' if math.isnan(wind) else WIND[int(wind)]}",
         f"rating {number(rating)} %",
         *(f"work on {line} {start:.0f}-{end:.0f} h" for line, (start, end) in view.plans.items()),
@@ -71,9 +71,8 @@ def _log(view: View, asset: str) -> str:
     grades = ("slight", "clear", "severe")
     worst = sorted(notes, key=lambda note: -note[1])[:2]
     words = [f"{grades[min(int(v), 3) - 1]} {name}" for name, v in worst if v >= 1]
-    return ", ".join(
-        [f"{number(age)} years", f"{number(view.state.get(asset, 'length'))} km", *(words or ["no findings"])]
-    )
+    length = [] if asset.startswith("T") else [f"{number(view.state.get(asset, 'length'))} km"]
+    return ", ".join([f"{number(age)} years", *length, *(words or ["no findings"])])
 
 
 def _physical(view: View, touched: Touched) -> str:
@@ -95,9 +94,9 @@ def _physical(view: View, touched: Touched) -> str:
 def _computational(view: View, touched: Touched) -> str:
     get = view.state.get
     residual = " ".join(f"{line}{signed(view.residual[line])}" for line in view.suspects[:2])
-    worst = " ".join(f"{outage}={number(view.estimates[outage, line])}" for outage, line in worst_listed(view))
+    worst = worst_listed(view)
     pairs = " ".join(f"{a}>{b}={number(view.estimates.get((a, b), NAN))}" for a, b in touched.pairs)
-    parts = [f"C: residual {residual}.", f"Listed {worst}." if worst else "", f"Outage {pairs}." if pairs else ""]
+    parts = [f"C: residual {residual}.", f"Listed worst {number(view.estimates[worst])}." if worst else "", f"Outage {pairs}." if pairs else ""]
     for name, hours in touched.ahead:
         parts.append(f"Ahead {name} {hours}h={number(get(name, f'forecast_{hours}h'))}.")
     for outage in touched.remedies:
@@ -108,10 +107,6 @@ def _computational(view: View, touched: Touched) -> str:
     return " ".join(part for part in parts if part)
 
 
-def worst_listed(view: View) -> list[tuple[str, str]]:
-    """For every listed outage, the pair with the highest estimate."""
-    worst: dict[str, tuple[str, str]] = {}
-    for (outage, line), value in view.estimates.items():
-        if outage in view.listed and (outage not in worst or value > view.estimates[worst[outage]]):
-            worst[outage] = (outage, line)
-    return list(worst.values())
+def worst_listed(view: View) -> tuple[str, str] | None:
+    """Of all listed outages, the pair with the highest estimate."""
+    return max((pair for pair in view.estimates if pair[0] in view.listed), key=view.estimates.__getitem__, default=None)

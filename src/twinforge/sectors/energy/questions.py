@@ -11,10 +11,11 @@ import numpy as np
 from twinforge.errors import UserError
 from twinforge.records import AnswerSpace
 from twinforge.sectors import State, Template
-from twinforge.sectors.energy.builders import BUILDERS, CHOOSERS, Draft, band
+from twinforge.sectors.energy.builders import BUILDERS, CHOOSERS, NOTHING, Draft, band
 from twinforge.sectors.energy.context import Touched, context
 from twinforge.sectors.energy.grid import Grid
 from twinforge.sectors.energy.linear import linear_contingency
+from twinforge.sectors.energy.standards import CLAUSES
 from twinforge.sectors.energy.templates import BY_NAME
 from twinforge.sectors.energy.view import View
 
@@ -29,7 +30,8 @@ def questions(state: State, grid: Grid, phrasing: str, rng: np.random.Generator)
     A question that the state could answer but the simulator could not (no solution) is left out.
     """
     view = View(state, grid)
-    answerable, unanswerable = _answerable(view, rng), _unanswerable(view, rng)
+    answerable = _answerable(view, rng)
+    unanswerable = _unanswerable(view, list(_touched(answerable).lines), rng)
     text = context(view, _touched([*answerable, *unanswerable]))
     rows, refused = (
         [_row(view, a, text, _word(a[0], a[1], phrasing, rng)) for a in asked] for asked in (answerable, unanswerable)
@@ -43,7 +45,7 @@ def ask(state: State, grid: Grid, template: str, slots: Mapping[str, str], wordi
     Raises
     ------
     UserError
-        The state lacks what the options are made of: residuals for `suspect`, remedies of this outage for `action`.
+        The state lacks what the question is about: residuals for `suspect`, remedies of this outage for the skill `recommend`.
     """
     if {"outage", "line"} <= slots.keys():
         state = with_estimate(state, grid, slots["outage"], slots["line"])
@@ -56,7 +58,7 @@ def ask(state: State, grid: Grid, template: str, slots: Mapping[str, str], wordi
             raise UserError(
                 f"{wording!r}: needs the residuals of three lines and one more reading; this state lacks them"
             )
-    if template == "action" and slots["outage"] not in (known := {outage for outage, _ in view.action_estimates}):
+    if chosen.skill == "recommend" and slots["outage"] not in (known := {outage for outage, _ in view.action_estimates}):
         raise UserError(
             f"{wording!r}: no remedies were worked out for the outage of {slots['outage']} in this state, only for that of: "
             f"{', '.join(sorted(known)) or 'none'}"
@@ -119,51 +121,69 @@ def _word(template: Template, slots: Slots, phrasing: str, rng: np.random.Genera
     return str(rng.choice(wordings)).format(**slots)
 
 
-SHARE = {
-    "risk": 0.5, "loading": 0.5, "ahead": 0.6, "failure": 0.4, "fault": 0.65, "suspect": 0.35, "clause": 1.0, "supply": 1.0, "action": 0.9,
-}  # fmt: skip
-"""How often a template is asked of a state. One or two a skill: what nobody asks about need not stand in the state's text."""
-
-
 def _answerable(view: View, rng: np.random.Generator) -> list[Asked]:
-    asked = {name for name, share in SHARE.items() if rng.random() < share}
-    outage = _outage_for_supply(view, rng)
-    remedies = {o for o, _ in view.action_estimates if not np.isnan(sum(view.action_estimates.values()))}
-    slots: dict[str, tuple[Slots, tuple[str, ...]] | None] = {
-        "risk": _as_slots(_pair(view, rng, by_band=True)),
-        "loading": _as_slots(_pair(view, rng, by_band=False)),
-        "ahead": ({"line": line, "hours": _hours(rng)}, ()) if (line := _pick(rng, _ahead_lines(view, rng))) else None,
-        "failure": ({"asset": asset}, ()) if (asset := _aged(view, rng)) else None,
-        "fault": ({}, ()),
-        "suspect": ({}, candidates) if (candidates := _suspects(view, rng)) else None,
-        "clause": ({}, ()),
-        "supply": ({"outage": outage}, _demands(view, outage, rng)),
-        "action": ({"outage": min(remedies)}, ()) if remedies else None,
-    }
-    return [(BY_NAME[name], *slot) for name, slot in slots.items() if name in asked and slot]
+    """Two questions a skill, where the readings allow them: they share one text, so a second one costs little."""
+    pair = _pair(view, rng, by_band=rng.random() < 0.5)
+    remedies = [key for key, v in view.action_estimates.items() if not np.isnan(v)]
+    outage = min((o for o, _ in remedies), default="")
+    acting = _pick(rng, [name for o, name in remedies if o == outage and name != NOTHING])
+    line, asset = _pick(rng, _ahead_lines(view, rng)), _aged(view, rng)
+    candidates = _suspects(view, rng, line)
+    cut = [_outage_for_supply(view, rng) for _ in range(2)]
+    slots: list[tuple[str, Slots, tuple[str, ...]] | None] = [
+        *(_if(pair, name, {"outage": pair[0], "line": pair[1]} if pair else {}) for name in ("risk", "loading")),
+        _if(line, "ahead", {"line": line, "hours": _hours(rng)}),
+        _if(asset, "failure", {"asset": asset}),
+        ("fault", {}, ()),
+        _if(candidates, "suspect", {}, candidates),
+        ("clause", {}, ()),
+        ("met", {"clause": _clause(view, rng)}, ()),
+        *(("supply", {"outage": one}, _demands(view, one, rng)) for one in dict.fromkeys(cut)),
+        _if(outage, "action", {"outage": outage}),
+        _if(acting, "remedy", {"outage": outage, "asset": acting.split()[-1] if acting else ""}),
+    ]
+    return [(BY_NAME[slot[0]], *slot[1:]) for slot in slots if slot]
 
 
-def _as_slots(pair: tuple[str, str] | None) -> tuple[Slots, tuple[str, ...]] | None:
-    return ({"outage": pair[0], "line": pair[1]}, ()) if pair else None
+def _if(there: object, name: str, slots: Slots, candidates: tuple[str, ...] = ()) -> tuple[str, Slots, tuple[str, ...]] | None:
+    return (name, slots, candidates) if there else None
 
 
-def _unanswerable(view: View, rng: np.random.Generator) -> list[Asked]:
-    """One question that can't be answered: half of them name a real line whose reading is missing, if there is one."""
+def _unanswerable(view: View, shown: list[str], rng: np.random.Generator) -> list[Asked]:
+    """Two questions that can't be answered, of different templates. What they name besides stands in the text anyway."""
+    found: dict[str, Asked] = {}
+    while len(found) < 2:
+        one = _refused(view, [n for n in shown if n in view.loading], rng)
+        found.setdefault(one[0].name, one)
+    return list(found.values())
+
+
+def _refused(view: View, shown: list[str], rng: np.random.Generator) -> Asked:
+    """One that can't be answered: half of them name a real line whose reading is missing, if there is one."""
     gone = [n for n, closed in view.state.column("switch").items() if closed == 1.0 and n not in view.loading]
     real = rng.random() < 0.5 and bool(gone)
     line = _pick(rng, gone) if real else f"L{int(rng.integers(len(view.grid.lines) + 1, 400))}"
-    good = _pick(rng, list(view.loading))
-    name = str(rng.choice(["risk", "loading", "ahead", *([] if real else ["failure", "supply", "time"])]))
+    good = _pick(rng, shown or list(view.loading))
+    name = str(rng.choice(["risk", "loading", "ahead", *([] if real else ["failure", "supply", "time", "met"])]))
     if name in ("risk", "loading"):
         slots = {"outage": line, "line": good} if rng.random() < 0.5 else {"outage": good, "line": line}
-        return [(BY_NAME[name], slots, ())]
+        return BY_NAME[name], slots, ()
     if name == "ahead":
-        return [(BY_NAME["ahead"], {"line": line, "hours": _hours(rng)}, ())]
+        return BY_NAME["ahead"], {"line": line, "hours": _hours(rng)}, ()
     if name == "time":
-        return [(BY_NAME["ahead"], {"line": good, "hours": str(rng.choice(["30", "72", "100", "500"]))}, ())]
+        return BY_NAME["ahead"], {"line": good, "hours": str(rng.choice(["30", "72", "100", "500"]))}, ()
     if name == "failure":
-        return [(BY_NAME["failure"], {"asset": line}, ())]
-    return [(BY_NAME["supply"], {"outage": line}, _demands(view, good, rng))]
+        return BY_NAME["failure"], {"asset": line}, ()
+    if name == "met":
+        return BY_NAME["met"], {"clause": f"C{int(rng.integers(len(CLAUSES) + 1, 30))}"}, ()
+    return BY_NAME["supply"], {"outage": line}, _demands(view, good, rng)
+
+
+def _clause(view: View, rng: np.random.Generator) -> str:
+    """A clause that by the signals is broken or, every other time, one that is met."""
+    broken = {c.clause: c.predicate(view.state) for c in CLAUSES}
+    wanted = bool(rng.random() < 0.5)
+    return _pick(rng, [name for name, value in broken.items() if value == wanted] or list(broken))
 
 
 def _hours(rng: np.random.Generator) -> str:
@@ -210,10 +230,10 @@ def _aged(view: View, rng: np.random.Generator) -> str:
     return _pick(rng, noted) if noted and rng.random() < 0.5 else _pick(rng, list(ages))
 
 
-def _suspects(view: View, rng: np.random.Generator) -> tuple[str, ...]:
-    """The three largest residuals and one line at random, in order of their numbers."""
+def _suspects(view: View, rng: np.random.Generator, other: str = "") -> tuple[str, ...]:
+    """The three largest residuals and `other`, or where it is one of them any line, in order of their numbers."""
     top = view.suspects[:3]
-    rest = [n for n in view.loading if n not in top]
+    rest = [other] if other and other not in top else [n for n in view.loading if n not in top]
     return tuple(sorted([*top, _pick(rng, rest)], key=_order)) if len(top) == 3 and rest else ()
 
 
@@ -225,11 +245,10 @@ def _outage_for_supply(view: View, rng: np.random.Generator) -> str:
 
 
 def _demands(view: View, outage: str, rng: np.random.Generator) -> tuple[str, ...]:
-    """Four demands near the outage; one of them cut off by the graph, if any is. Which hangs where is for the twin to know."""
+    """Four demands near the outage; one of them cut off by the graph, if any is, in any order. Which hangs where is for the twin to know."""
     loads = view.grid.loads
     if outage not in set(view.grid.lines["name"]):
-        names = [str(n) for n in rng.choice(loads["name"], 4, replace=False)]
-        return tuple(sorted(names, key=_order))
+        return tuple(str(n) for n in rng.choice(loads["name"], 4, replace=False))
     lost = sorted(view.cut_off(outage))
     hops = view.hops(outage)[loads["at"]]
     far = rng.random(len(hops)) + hops
@@ -238,7 +257,7 @@ def _demands(view: View, outage: str, rng: np.random.Generator) -> tuple[str, ..
     picked = [str(n) for n in rng.choice(chosen, 3 if lost else 4, replace=False)]
     if lost:
         picked.append(_pick(rng, lost))
-    return tuple(sorted(picked, key=_order))
+    return tuple(str(n) for n in rng.permutation(picked))
 
 
 def _order(name: str) -> tuple[str, int]:
@@ -258,6 +277,6 @@ def _touched(asked: list[Asked]) -> Touched:
             touched.aged[slots["asset"]] = None
         elif template.name == "suspect":
             touched.lines |= dict.fromkeys(candidates)
-        elif template.name == "action":
+        elif template.skill == "recommend":
             touched.remedies[slots["outage"]] = None
     return touched

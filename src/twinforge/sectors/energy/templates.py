@@ -108,6 +108,19 @@ TEMPLATES = (
         BROKEN,
     ),
     Template(
+        "met",
+        "standard",
+        "choice",
+        (
+            "Is clause {clause} met?",
+            "Does the grid keep to clause {clause} now?",
+            "Is the requirement of {clause} fulfilled?",
+        ),
+        ("Checking {clause} alone: does this state comply?",),
+        {"clause": "clause"},
+        YES_NO,
+    ),
+    Template(
         "supply",
         "dependency",
         "choice",
@@ -130,6 +143,19 @@ TEMPLATES = (
         ),
         ("After losing {outage}, which step serves the grid best?",),
         {"outage": "line"},
+    ),
+    Template(
+        "remedy",
+        "recommend",
+        "number",
+        (
+            "Line {outage} trips and {asset} serves as the remedy: what percent is the highest loading left?",
+            "With line {outage} lost and the remedy {asset} taken, how many percent are left on the fullest line?",
+            "To what percent does the remedy {asset} bring the highest loading after the outage of line {outage}?",
+        ),
+        ("Say {outage} is gone and we act on {asset}: what is the highest percentage left?",),
+        {"outage": "line", "asset": "asset"},
+        LOADING,
     ),
 )
 BY_NAME = {template.name: template for template in TEMPLATES}
