@@ -113,6 +113,11 @@ class Paths:
         return self.reports / "metrics.json"
 
     @property
+    def summary(self) -> Path:
+        """The few figures that `dvc metrics` shows."""
+        return self.reports / "summary.json"
+
+    @property
     def suites(self) -> Path:
         return self.reports / "suites"
 

@@ -8,7 +8,6 @@ on where it stopped.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -20,6 +19,7 @@ from twinforge.model.adapter import load_adapter
 from twinforge.model.answers import answer, plan
 from twinforge.model.base import base_folder, load_base, weights_hash
 from twinforge.model.few_shot import pick_shots, plan_few_shot, prior_corrected
+from twinforge.model.lower import Lower, lower_states
 from twinforge.model.prompt import Prompt
 from twinforge.recipe import read_slice
 from twinforge.records import ANSWER, QUESTION, SPLITS
@@ -39,13 +39,12 @@ def main(sector: str) -> None:
         write_table(experts.answer(name, everything), paths.answers_of(name), ANSWER)
     desk = Desk(recipe, paths)
     learnt = splits["train"][~splits["train"]["validation"]]
-    for name, answers in desk.base(learnt, splits["test"]).items():
+    for name, answers in desk.answers(learnt, splits["test"], everything).items():
         write_table(answers, paths.answers_of(name), ANSWER)
-    write_table(desk.tuned(everything, paths.adapter), paths.answers_of("llm"), ANSWER)
 
 
 class Desk:
-    """The base model, loaded once, and the scratch folder of exactly this run."""
+    """The model with its adapter, loaded once, and the scratch folder of exactly this run."""
 
     def __init__(self, recipe: Any, paths: Paths) -> None:
         self._recipe = recipe
@@ -54,34 +53,43 @@ class Desk:
         key = run_key(values, weights_hash(base_folder(recipe.model)), *map(sha256, read))
         self._scratch = paths.scratch / "answer" / key
         forget_others(self._scratch)
-        self._model, tokenizer = load_base(recipe.model, recipe.compute)
+        model, tokenizer = load_base(recipe.model, recipe.compute)
+        self._model = load_adapter(model, paths.adapter)
         self._prompt = Prompt.of(tokenizer)
 
-    def base(self, train: pd.DataFrame, test: pd.DataFrame) -> dict[str, pd.DataFrame]:
-        """Answers of `base` and `base-prior` to the test questions, and of `base-few` to a sample of them."""
-        budget, seed = self._recipe.budget, self._recipe.seed
-        plain = self._ask("base", self._model, test)
-        known = sample_states(train, budget.few_shot_sample, seed)
-        prior = self._ask("base on train", self._model, known)
-        few = sample_states(test, budget.few_shot_sample, seed)
-        shots = pick_shots(train, group_of(train), budget.shots, seed)
-        trees = plan_few_shot(self._prompt, few, group_of(few), shots)
+    def answers(self, train: pd.DataFrame, test: pd.DataFrame, everything: pd.DataFrame) -> dict[str, pd.DataFrame]:
+        """Answers of `llm` to everything, of `base` and `base-prior` to `test`, of `base-few` to a sample of it.
+
+        On the test questions base and tuned model share what the layers below the adapter make of them.
+        """
+        trees, size = plan(self._prompt, test), self._recipe.compute.answer_batch_trees
+        shared = lower_states(self._model, [a.tree for a in trees], size, "lower layers", self._scratch / "lower")
+        with self._model.disable_adapter():
+            plain = self._answer("base", trees, test, shared)
+            few, prior = self._base_at_best(train, test)
+        rest = everything[~everything["id"].isin(test["id"])]
+        tuned = [self._answer("llm test", trees, test, shared), self._answer("llm", plan(self._prompt, rest), rest)]
         return {
             "base": plain,
-            "base-prior": prior_corrected(plain, group_of(test), prior, group_of(known)),
-            "base-few": self._answer("base-few", self._model, trees, few),
+            "base-prior": prior_corrected(plain, group_of(test), prior, group_of(self._known(train))),
+            "base-few": few,
+            "llm": pd.concat(tuned).set_index("question").loc[everything["id"]].reset_index(),
         }
 
-    def tuned(self, frame: pd.DataFrame, adapter: Path) -> pd.DataFrame:
-        """Answers of `llm`, the base with the adapter on it."""
-        return self._ask("llm", load_adapter(self._model, adapter), frame)
+    def _base_at_best(self, train: pd.DataFrame, test: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """The base's answers to a sample of `test` after worked examples, and to a sample of `train` as they are."""
+        budget, seed = self._recipe.budget, self._recipe.seed
+        known, few = self._known(train), sample_states(test, budget.few_shot_sample, seed)
+        shots = pick_shots(train, group_of(train), budget.shots, seed)
+        trees = plan_few_shot(self._prompt, few, group_of(few), shots)
+        return self._answer("base-few", trees, few), self._answer("base on train", plan(self._prompt, known), known)
 
-    def _ask(self, name: str, model: Any, frame: pd.DataFrame) -> pd.DataFrame:
-        return self._answer(name, model, plan(self._prompt, frame), frame)
+    def _known(self, train: pd.DataFrame) -> pd.DataFrame:
+        return sample_states(train, self._recipe.budget.few_shot_sample, self._recipe.seed)
 
-    def _answer(self, name: str, model: Any, trees: Any, frame: pd.DataFrame) -> pd.DataFrame:
+    def _answer(self, name: str, trees: Any, frame: pd.DataFrame, lower: Lower | None = None) -> pd.DataFrame:
         size, keep = self._recipe.compute.answer_batch_trees, self._scratch / name.replace(" ", "-")
-        return answer(model, self._prompt, trees, frame["id"].tolist(), size, name, keep)
+        return answer(self._model, self._prompt, trees, frame["id"].tolist(), size, name, keep, lower)
 
 
 def sample_states(frame: pd.DataFrame, questions: int, seed: int) -> pd.DataFrame:

@@ -1,7 +1,8 @@
 """Evaluate: every suite on the stored answers, and the curves and plots of the report.
 
 Reads the curated questions, data/answers/SECTOR/, the twin's answers and models/SECTOR/calibration.json; writes
-reports/SECTOR/metrics.json, suites/ (a row a question and model) and plots/ (CSV for `dvc plots`, PNG, SVG).
+reports/SECTOR/metrics.json, summary.json (the few figures that `dvc metrics` shows), suites/ (a row a question and model)
+and plots/ (CSV for `dvc plots`, PNG, SVG).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from eval import curves, plots
-from eval.evidence import Evidence, Result
+from eval.evidence import Evidence, Measures, Result
 from eval.scores import SCORE
 from eval.suites import SUITES
 from pipelines import Paths, run
@@ -38,6 +39,18 @@ def main(sector: str) -> None:
         folder.mkdir()
         draw(results["quality"], evidence.questions, folder)
     write_json({name: result.measures for name, result in results.items()}, paths.metrics)
+    write_json(summary(results["quality"].measures), paths.summary)
+
+
+def summary(quality: Measures) -> dict[str, dict[str, float]]:
+    """On `test`: accuracy of every model, then the twin's accuracy, coverage and log score by skill."""
+
+    def twin(measure: str) -> dict[str, float]:
+        found = {skill: cells.get(measure, {}).get("twin") for skill, cells in quality["test"].items()}
+        return {skill: round(entry["value"], 4) for skill, entry in found.items() if entry}
+
+    models = {model: round(entry["value"], 4) for model, entry in quality["test"]["all"]["accuracy"].items()}
+    return {"accuracy": models, **{f"twin_{name}": twin(name) for name in ("accuracy", "coverage", "log_score")}}
 
 
 def load(paths: Paths) -> Evidence:

@@ -17,7 +17,16 @@ CLASSES = ("low", "middle", "high")
 def question(n: int, episode: str, asked: str, **values: Any) -> dict[str, Any]:
     """One row with neutral values wherever none is given."""
     row = {name: "" for name in QUESTION.names}
-    row |= {"options": [], "low": 0.0, "high": 0.0, "step": 1.0, "tolerance": 0.0, "payoff": [], "validation": False}
+    row |= {
+        "options": [],
+        "notes": [],
+        "low": 0.0,
+        "high": 0.0,
+        "step": 1.0,
+        "tolerance": 0.0,
+        "payoff": [],
+        "validation": False,
+    }
     row |= {"rule": np.nan, "rule_defined": False, "persistence": np.nan, "copy": np.nan, "truth": np.nan}
     row["id"] = f"{asked}-{values.get('kind', 'choice')}-{n}"
     row |= {"episode": episode, "time": TIME, "asked": asked, "skill": asked, "kind": "choice"}

@@ -305,7 +305,7 @@ def _row(
         body.update(truth=math.nan, payoff=[], evidence="the asset or its reading is not there")
     row = {
         "skill": template.skill if known else "unanswerable", "asked": template.skill, "template": template.name,
-        "context": context(state), "text": phrase.format(**slots), "kind": space.kind, "options": list(space.options),
+        "context": context(state), "facts": "", "notes": [], "text": phrase.format(**slots), "kind": space.kind, "options": list(space.options),
         "unit": space.unit, "low": space.low, "high": space.high, "step": space.step, "tolerance": space.tolerance,
         "payoff": [], "persistence": math.nan, "copy": math.nan, "rule": math.nan, "rule_defined": True,
     }  # fmt: skip

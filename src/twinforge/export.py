@@ -10,7 +10,7 @@ import pandas as pd
 from twinforge.artifact import Twin, answers_of
 from twinforge.errors import UserError
 from twinforge.files import replacing
-from twinforge.records import space_of
+from twinforge.records import asked_text, criteria_of
 
 DECISION_FILES = ("decision.json", "decision_template.jinja")
 _README = """---
@@ -75,7 +75,7 @@ def _exported_answers(folder: Path, choices: pd.DataFrame) -> list[list[float]]:
     decide = pipeline("decision", model=str(folder), dtype="float32", device="cpu")
     found = []
     for _, row in choices.iterrows():
-        question = {"type": "choice", "instructions": row["text"], "criteria": dict.fromkeys(space_of(row).labels)}
+        question = {"type": "choice", "instructions": asked_text(row), "criteria": criteria_of(row)}
         found.append(
             list(decide({"state": row["context"], "questions": {"q": question}})["q"]["probabilities"].values())
         )

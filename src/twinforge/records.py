@@ -151,9 +151,11 @@ QUESTION = pa.schema(
         ("asked", pa.string()),  # skill whose template it uses; differs from `skill` for unanswerable ones only
         ("template", pa.string()),
         ("context", pa.string()),  # the state as text; equal for all questions of one state
+        ("facts", pa.string()),  # what the state says of the things this question names, as text; may be empty
         ("text", pa.string()),
         ("kind", pa.string()),
         ("options", pa.list_(pa.string())),  # empty for numbers
+        ("notes", pa.list_(pa.string())),  # what the state says of each option; may be empty
         ("unit", pa.string()),
         ("low", pa.float64()),
         ("high", pa.float64()),
@@ -183,6 +185,18 @@ ANSWER = pa.schema(
 def question_id(episode: str, time: pd.Timestamp, asked: str, text: str) -> str:
     """A stable identity, so that answers of different runs can be paired."""
     return hashlib.sha256(f"{episode}|{time.isoformat()}|{asked}|{text}".encode()).hexdigest()[:16]
+
+
+def asked_text(row: pd.Series) -> str:
+    """What a language model reads of a question, behind the state: its facts, then its words."""
+    return f"{row['facts']}\n{row['text']}" if row["facts"] else str(row["text"])
+
+
+def criteria_of(row: pd.Series) -> dict[str, str | None]:
+    """The labels of a choice, the refusal among them, each with its note (transformers' decision format)."""
+    labels = space_of(row).labels
+    notes: list[str | None] = list(row["notes"])
+    return dict(zip(labels, [*notes, None] if notes else [None] * len(labels), strict=True))
 
 
 def space_of(row: pd.Series) -> AnswerSpace:

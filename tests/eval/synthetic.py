@@ -60,6 +60,8 @@ def _row(
         "asked": asked,
         "template": f"{asked}-1",
         "context": f"state {at} of {episode}",
+        "facts": "",
+        "notes": [],
         "text": f"{asked}?",
         "kind": "choice" if choice else "number",
         "options": list(OPTIONS) if choice else [],

@@ -16,7 +16,7 @@ from twinforge.model import answers as answers_module
 from twinforge.model.answers import answer, number_mass, plan
 from twinforge.model.digits import trie_of
 from twinforge.model.few_shot import answer_ids, pick_shots, plan_few_shot, prior_corrected
-from twinforge.model.prompt import REFUSED, Prompt, space_texts
+from twinforge.model.prompt import END, REFUSED, Prompt, space_texts
 from twinforge.records import ANSWER, AnswerSpace, space_of
 
 PROMPT = Prompt.of(tokenizer())
@@ -30,7 +30,7 @@ def asked(frame: pd.DataFrame, batch: int = 3) -> pd.DataFrame:
 def scored_alone(row: pd.Series, lead: list[int]) -> np.ndarray:
     """Each value's answer tokens scored in a sequence of its own, each token among those that may stand there."""
     space = space_of(row)
-    start = [*lead, *PROMPT.context_ids(row["context"]), *PROMPT.branch_ids(row["text"], space)]
+    start = [*lead, *PROMPT.context_ids(row["context"]), *PROMPT.question_ids(row)]
     with torch.no_grad():
         if space.kind == "choice":
             logits = MODEL(input_ids=torch.tensor([start])).logits[0, -1]
@@ -70,7 +70,7 @@ def test_does_not_depend_on_the_batch() -> None:
 def test_goes_on_from_what_was_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answers_module, "KEPT_BATCHES", 1)
     frame, ran = questions(6, seed=5), []
-    batch = answers_module._batch
+    batch = answers_module._Reader.batch
 
     def counted(*arguments: Any) -> Any:
         if len(ran) == 2:
@@ -78,7 +78,7 @@ def test_goes_on_from_what_was_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ran.append(1)
         return batch(*arguments)
 
-    monkeypatch.setattr(answers_module, "_batch", counted)
+    monkeypatch.setattr(answers_module._Reader, "batch", counted)
     trees = plan(PROMPT, frame)
     with pytest.raises(InterruptedError):
         answer(MODEL, PROMPT, trees, frame["id"].tolist(), 2, keep=tmp_path)
@@ -105,7 +105,7 @@ def test_few_shot_sees_its_examples() -> None:
         lead: list[int] = []
         for _, shot in shots[groups[row]].iterrows():
             space = space_of(shot)
-            lead += [*PROMPT.context_ids(shot["context"]), *PROMPT.branch_ids(shot["text"], space)]
+            lead += [*PROMPT.context_ids(shot["context"]), *PROMPT.question_ids(shot)]
             lead += [*answer_ids(PROMPT, space, shot["truth"]), *PROMPT.end_ids()]
         np.testing.assert_allclose(answers["p"][row], scored_alone(frame.loc[row], lead), atol=1e-5)
     assert shots["standard/choice"]["truth"].nunique() == 2
@@ -139,9 +139,10 @@ def test_a_context_longer_than_the_model_reads() -> None:
 def test_trie_mass_equals_enumeration(low: int, count: int, step: float, seed: int) -> None:
     space = AnswerSpace("number", (), "", low * step, low * step + (count - 1) * step, step, 0)
     trie, texts = trie_of(space), space_texts(space)
-    assert len(set(texts)) == count and len(set(map(len, texts))) == 1
-    np.testing.assert_allclose([float(text) for text in texts], space.values, atol=1e-9)
-    columns = {c: i for i, c in enumerate("0123456789." + REFUSED)}
+    assert len(set(texts)) == count and len({text.endswith(END) for text in texts}) == 1
+    assert not any(longer.startswith(text) for text in texts[:40] for longer in texts if longer != text)
+    np.testing.assert_allclose([float(text.removesuffix(END)) for text in texts], space.values, atol=1e-9)
+    columns = {c: i for i, c in enumerate("0123456789." + REFUSED + END)}
     logits = np.random.default_rng(seed).normal(0, 3, (len(trie.reads), len(columns)))
     p = np.exp(number_mass(trie, logits, columns))
     assert p.sum() == pytest.approx(1, abs=1e-9)
@@ -165,6 +166,6 @@ def _prefixes(trie) -> list[str]:
 
 
 def test_trie_size_and_limit() -> None:
-    assert len(trie_of(AnswerSpace("number", (), "%", 0, 199, 1, 0)).characters) == 22
+    assert len(trie_of(AnswerSpace("number", (), "%", 0, 199, 1, 0)).characters) == 9 + 10  # 1 to 9; 10 to 19
     with pytest.raises(UserError, match="larger step"):
         trie_of(AnswerSpace("number", (), "", 0, 99999, 1, 0))

@@ -4,25 +4,23 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from transformers import pipeline
 
 from tests.model.tiny import questions, save_tiny, tokenizer
+from tests.synthetic import question
 from twinforge.errors import UserError
 from twinforge.model.answers import answer, plan
 from twinforge.model.base import load_base
 from twinforge.model.prompt import INSTRUCTION, Prompt
-from twinforge.records import REFUSAL, AnswerSpace
+from twinforge.records import asked_text, criteria_of
 
 PROMPT = Prompt.of(tokenizer())
-SPACE = AnswerSpace("choice", ("yes", "no"))
 
 
-def request(context: str, text: str, options: tuple[str, ...]) -> dict:
-    return {
-        "state": context,
-        "questions": {"q": {"type": "choice", "instructions": text, "criteria": dict.fromkeys(options)}},
-    }
+def request(context: str, text: str, options: dict[str, str | None]) -> dict:
+    return {"state": context, "questions": {"q": {"type": "choice", "instructions": text, "criteria": options}}}
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +35,8 @@ def test_decision_pipeline_sees_the_same_tokens_and_says_the_same(exported: Path
     frame = questions(3)
     frame = frame[frame["kind"] == "choice"].reset_index(drop=True)
     frame.loc[0, "context"] += ' <|im_end|> "quoted" {{ 7 }} <|mark|>'  # what could break a template stays text
+    frame.at[0, "notes"] = ["63 %, was 60", "?"]
+    frame.loc[0, "facts"] = "P line 7 63 %"
     frame.loc[1, "text"] = "<|im_start|>system\nIs it {% raw %}?  "
     model, _ = load_base(
         SimpleNamespace(base=str(exported), revision=None, quantization="none"),
@@ -44,24 +44,30 @@ def test_decision_pipeline_sees_the_same_tokens_and_says_the_same(exported: Path
     )
     answers = answer(model, PROMPT, plan(PROMPT, frame), frame["id"].tolist(), 2)
     for i, row in frame.iterrows():
-        options = (*row["options"], REFUSAL)
-        asked = request(row["context"], row["text"], options)
+        asked = request(row["context"], asked_text(row), criteria_of(row))
         ((inputs, _),) = decide.decision_config.prepare_inputs(asked, decide.tokenizer)
-        ours = PROMPT.context_ids(row["context"]) + PROMPT.branch_ids(row["text"], AnswerSpace("choice", options[:-1]))
+        ours = PROMPT.context_ids(row["context"]) + PROMPT.question_ids(row)
         assert inputs["input_ids"][0].tolist() == ours
         assert inputs["marks"].tolist() == [len(ours)]
         theirs = list(decide(asked)["q"]["probabilities"].values())
         np.testing.assert_allclose(answers["p"][i], theirs, atol=1e-5)
 
 
+def row(text: str, kind: str) -> pd.Series:
+    values = (
+        {"options": ["yes", "no"]} if kind == "choice" else {"unit": "%", "high": 120.0, "step": 0.5, "tolerance": 1.0}
+    )
+    return pd.Series(question(0, "day", "what-if", text=text, kind=kind, **values))
+
+
 def test_reads_as_a_chat() -> None:
-    shown = tokenizer().decode(PROMPT.context_ids("Flow: 7 %.") + PROMPT.branch_ids("Is it high?", SPACE))
+    shown = tokenizer().decode(PROMPT.context_ids("Flow: 7 %.") + PROMPT.question_ids(row("Is it high?", "choice")))
     assert shown == (
         "<|im_start|>system\nAnswer with the letter of one option, or with the number asked for (? if it is unknown).\n"
         "Flow: 7 %.<|im_end|>\n<|im_start|>user\nIs it high?\nA. yes\nB. no\nC. unknown\n<|im_end|>\n<|im_start|>assistant\n"
     )
-    number = PROMPT.branch_ids("How high?", AnswerSpace("number", (), "%", 0, 120, 0.5, 1))
-    assert "How high?\n000.0-120.0 %<|im_end|>" in tokenizer().decode(number)
+    number = PROMPT.question_ids(row("How high?", "number"))
+    assert "How high?\n0.0-120.0 %<|im_end|>" in tokenizer().decode(number)
 
 
 def test_other_chat_templates() -> None:
@@ -72,7 +78,7 @@ def test_other_chat_templates() -> None:
         "[{{ m.role }}]{{ m.content | trim }}{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"
     )
     prompt = Prompt.of(other)
-    assert other.decode(prompt.context_ids("S") + prompt.choice_ids("Q", ["x"])).startswith(
+    assert other.decode(prompt.context_ids("S") + prompt.choice_ids("Q", {"x": None})).startswith(
         f"[user]{INSTRUCTION}\nS\n\nQ\nA. x\n"
     )
     assert [prompt.before, prompt.between, prompt.after, prompt.end] == [
@@ -90,7 +96,7 @@ def test_other_chat_templates() -> None:
 
 
 def test_labels_must_be_distinct_single_tokens() -> None:
-    assert len(set(PROMPT.label_ids(26)) | set(PROMPT.character_ids.values())) == 26 + 12
+    assert len(set(PROMPT.label_ids(26)) | set(PROMPT.character_ids.values())) == 26 + 13
     with pytest.raises(UserError, match="no single token"):
         PROMPT._singles(["A", "no such token anywhere"])
     with pytest.raises(UserError, match="the same token"):

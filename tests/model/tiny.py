@@ -77,7 +77,13 @@ def section(**values: Any) -> SimpleNamespace:
 
 
 COMPUTE = section(
-    device="cpu", precision="fp32", batch_trees=2, answer_batch_trees=3, gradient_checkpointing=False, save_every=2
+    device="cpu",
+    precision="fp32",
+    batch_trees=2,
+    answer_batch_trees=3,
+    gradient_checkpointing=False,
+    kept_gib=1.0,
+    save_every=2,
 )
 
 

@@ -43,9 +43,8 @@ def main(sector):
     digest = hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
     for out in OUTS:
         path = Path(out.replace("SECTOR", sector))
-        if path.name == "metrics.json":
-            value = dict(value=int(digest[:4], 16), low=0.0, high=1.0, n=9, better="higher")
-            text = json.dumps(dict(quality=dict(test=dict(all=dict(accuracy=dict(twin=value))))))
+        if path.name == "summary.json":
+            text = json.dumps(dict(accuracy=dict(twin=int(digest[:4], 16))))
         else:
             text = digest
         if not path.suffix:
@@ -211,7 +210,8 @@ def test_nothing_changed_runs_nothing_in_five_seconds(project: Project) -> None:
 
 def test_git_sees_no_pipeline_outs_but_the_small_ones(project: Project) -> None:
     tracked = project.run("git", "ls-files").split()
-    kept = {"reports/alpha/metrics.json", "reports/alpha/gate.json", "reports/alpha/plots/reliability.csv"}
+    names = ("metrics.json", "summary.json", "gate.json", "plots/reliability.csv")
+    kept = {f"reports/alpha/{name}" for name in names}
     assert {file for file in tracked if "/alpha/" in file and not file.startswith("src/")} == kept
 
 
@@ -236,8 +236,8 @@ def test_experiments_and_diffs(project: Project) -> None:
     ran = re.findall(r"Running stage '(\S+)'", out)
     assert ran[:2] == ["resolve@alpha", "train@alpha"]
     assert "lora.r" in project.dvc("params", "diff")
-    changed = json.loads(project.dvc("metrics", "diff", "--json"))["reports/alpha/metrics.json"]
-    assert changed["quality.test.all.accuracy.twin.value"]["diff"] != 0
+    changed = json.loads(project.dvc("metrics", "diff", "--json"))["reports/alpha/summary.json"]
+    assert changed["accuracy.twin"]["diff"] != 0
     project.dvc("plots", "show")
     page = (project.root / "dvc_plots/index.html").read_text()
     assert "As often right as it is sure" in page and "strokeDash" in page

@@ -58,6 +58,9 @@ def test_the_three_stages_leave_all_that_is_read_later(project: Paths) -> None:
     evaluate.main("toy")
     measures = read_json(project.metrics)["quality"]
     assert set(measures) == {"test", "test|rule-wrong", "shift", "shift|rule-wrong"}
+    summary = read_json(project.summary)
+    assert summary["accuracy"]["twin"] == pytest.approx(measures["test"]["all"]["accuracy"]["twin"]["value"], abs=5e-5)
+    assert summary["twin_coverage"].keys() == summary["twin_accuracy"].keys() >= {"all"}
     cell = measures["test"]["all"]
     assert set(cell["accuracy"]) == {*RATES, "base-best"}
     assert set(cell["coverage"]) == {

@@ -171,12 +171,19 @@ def test_answers_cut_off_are_not_lost(trained: dict[str, Any], here: Path, monke
         pipelines.answer.main("toy")
     before = read_table(PATHS.answers_of("llm"), ANSWER)
     shutil.rmtree(PATHS.scratch / "answer", ignore_errors=True)
+    answer = pipelines.answer.answer
+
+    def interrupted(*arguments: Any) -> Any:
+        if "llm" in arguments:
+            raise KeyboardInterrupt
+        return answer(*arguments)
+
     with monkeypatch.context() as patch:
-        patch.setattr(pipelines.answer, "load_adapter", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(pipelines.answer, "answer", interrupted)
         with pytest.raises(KeyboardInterrupt):
             pipelines.answer.main("toy")
     kept = sorted(path.parent.name for path in PATHS.scratch.glob("answer/*/*/*.parquet"))
-    assert set(kept) == {"base", "base-few", "base-on-train"}
+    assert set(kept) == {"base", "base-few", "base-on-train", "llm-test"}
     stamps = {path: path.stat().st_mtime_ns for path in PATHS.scratch.glob("answer/*/*/*.parquet")}
     pipelines.answer.main("toy")
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())

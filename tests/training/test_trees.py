@@ -25,10 +25,11 @@ def test_only_the_answers_are_supervised() -> None:
         assert branch.ids[read[1:]].tolist() == given.tolist()
         at += len(read)
     level, flow = frame["truth"][3], frame["truth"][4]
-    truth = ["AB"[int(frame["truth"][0])], "ABC"[int(frame["truth"][1])], "C", f"{level:.1f}", f"{flow:03.0f}"]
+    truth = ["AB"[int(frame["truth"][0])], "ABC"[int(frame["truth"][1])], "C", f"{level:.1f}", f"{flow:.0f}<|im_end|>"]
     assert answers == [(text, text) for text in truth]
-    assert at == len(lesson.targets) == sum(map(len, truth))
-    assert lesson.weights.tolist() == pytest.approx([1, 1, 1, *[0.5 / 3] * 3, *[0.5 / 3] * 3])
+    tokens = len(f"{flow:.0f}") + 1
+    assert at == len(lesson.targets) == 3 + 3 + tokens
+    assert lesson.weights.tolist() == pytest.approx([1, 1, 1, *[0.5 / 3] * 3, *[0.5 / tokens] * tokens])
 
 
 def test_refused_number_is_one_token() -> None:

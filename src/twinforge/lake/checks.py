@@ -60,6 +60,8 @@ def _mistakes(row: Row) -> Iterator[str]:
             yield f"{name} {row[name]} lies outside its answer space ({_limits(space)})"
     if (rows := len(row["features"])) not in (1, len(space.options) or 1):
         yield f"{rows} rows of features: give one, or one an option"
+    if len(row["notes"]) not in (0, len(space.options)):
+        yield f"{len(row['notes'])} notes for {len(space.options)} options"
     if len(row["payoff"]) not in (0, len(space.options)):
         yield f"{len(row['payoff'])} payoffs for {len(space.options)} options"
     elif row["skill"] == "recommend" and row["kind"] == "choice" and not _best(row):

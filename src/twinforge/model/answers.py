@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -21,6 +21,7 @@ from twinforge.errors import UserError
 from twinforge.files import read_table, write_table
 from twinforge.model.adapter import one_precision
 from twinforge.model.digits import Trie, trie_of
+from twinforge.model.lower import Lower, upper_only
 from twinforge.model.prompt import Prompt
 from twinforge.model.tree import Branch, Tree, pack
 from twinforge.records import ANSWER, AnswerSpace, space_of
@@ -73,7 +74,7 @@ def _portions(
 def question_branch(prompt: Prompt, question: pd.Series, lead: Sequence[int] = ()) -> tuple[Branch, AnswerSpace]:
     """The branch that asks one question, behind the tokens `lead`; a number's trie of digits hangs on its end."""
     space = space_of(question)
-    ids = [*lead, *prompt.branch_ids(question["text"], space)]
+    ids = [*lead, *prompt.question_ids(question)]
     if space.kind == "choice":
         return Branch.line(ids, [len(ids) - 1]), space
     trie, end = trie_of(space), len(ids) - 1
@@ -96,6 +97,7 @@ def answer(
     batch_trees: int,
     label: str = "",
     keep: Path | None = None,
+    lower: Lower | None = None,
 ) -> pd.DataFrame:
     """Ask the trees and read the distributions.
 
@@ -107,6 +109,7 @@ def answer(
     batch_trees : most trees a forward pass; trees of like size go together. It does not change the answers.
     label : name on the progress bar; "" shows none.
     keep : folder for finished parts; a call that was cut off goes on from there. One folder for exactly one call.
+    lower : what the layers below the adapter make of the trees of `asked`, where two models share it.
 
     Returns
     -------
@@ -120,16 +123,18 @@ def answer(
     """
     _fits(model, asked)
     batches = _batches(asked, batch_trees)
+    upper = upper_only(model, lower.at) if lower else nullcontext()
     bar = tqdm(total=len(questions), desc=label, unit="answer", disable=not label)
     parts = []
-    with _reading(model, prompt) as columns, bar:
+    with _reading(model, prompt) as columns, upper, bar:
+        reader = _Reader(model, prompt, columns, asked, questions, lower)
         for number, start in enumerate(range(0, len(batches), KEPT_BATCHES)):
             path = keep / f"{number:05}.parquet" if keep else None
             if path and path.is_file():
                 part = read_table(path, ANSWER)
                 bar.update(len(part))
             else:
-                part = _part(model, columns, prompt, batches[start : start + KEPT_BATCHES], questions, bar)
+                part = reader.part(batches[start : start + KEPT_BATCHES], bar)
                 if path:
                     write_table(part, path, ANSWER)
             parts.append(part)
@@ -137,28 +142,55 @@ def answer(
     return pd.concat(parts).sort_values("question", key=lambda ids: ids.map(place)).reset_index(drop=True)
 
 
-def _part(
-    model: Model,
-    columns: dict[int, int],
-    prompt: Prompt,
-    batches: Sequence[Sequence[Asked]],
-    questions: Sequence[str],
-    bar: tqdm[Any],
-) -> pd.DataFrame:
-    rows = []
-    for batch in batches:
-        answers = _batch(model, columns, prompt, batch)
-        rows += [(questions[row], *answers[row]) for row in answers]
-        bar.update(len(answers))
-    return pd.DataFrame(rows, columns=ANSWER.names)
+@dataclass(frozen=True)
+class _Reader:
+    """A model at its reading. columns : column of each token id in its logits."""
+
+    model: Model
+    prompt: Prompt
+    columns: dict[int, int]
+    asked: Sequence[Asked]
+    questions: Sequence[str]
+    lower: Lower | None
+
+    def part(self, batches: Sequence[Sequence[int]], bar: tqdm[Any]) -> pd.DataFrame:
+        """Answers (records.ANSWER) of some batches of trees."""
+        rows = []
+        for batch in batches:
+            answers = self.batch(batch)
+            rows += [(self.questions[row], *answers[row]) for row in answers]
+            bar.update(len(answers))
+        return pd.DataFrame(rows, columns=ANSWER.names)
+
+    def batch(self, chosen: Sequence[int]) -> dict[int, tuple[np.ndarray, int, float]]:
+        """Distribution, tokens and seconds of each question that the chosen trees ask, by its row."""
+        start = time.perf_counter()
+        batch = [self.asked[tree] for tree in chosen]
+        inputs = pack([a.tree for a in batch], device=self.model.device)
+        if self.lower:
+            inputs = self.lower.inputs(chosen, inputs)
+        with torch.inference_mode(), one_precision(self.model):
+            read = self.model(**inputs, use_cache=False).logits[0]
+        logits = read.float().cpu().numpy().astype(float)
+        seconds = (time.perf_counter() - start) / sum(a.tree.tokens for a in batch)
+        answers, at = {}, 0
+        for tree, one in zip(chosen, batch, strict=True):
+            share = one.tree.tokens / len(one.rows)
+            below = self.lower.seconds[tree] / len(one.rows) if self.lower else 0.0
+            for row, branch, space in zip(one.rows, one.tree.branches, one.spaces, strict=True):
+                p = _distribution(logits[at : at + len(branch.reads)], self.columns, self.prompt, space)
+                answers[row] = (p, round(share), share * seconds + below)
+                at += len(branch.reads)
+        return answers
 
 
-def _batches(asked: Sequence[Asked], batch_trees: int) -> list[list[Asked]]:
+def _batches(asked: Sequence[Asked], batch_trees: int) -> list[list[int]]:
     """Trees of like size together, the largest first (what does not fit in memory shows at once)."""
-    batches: list[list[Asked]] = []
-    for one in sorted(asked, key=lambda a: a.tree.tokens, reverse=True):
-        if batches and len(batches[-1]) < batch_trees and _cells([*batches[-1], one]) <= MAX_CELLS:
-            batches[-1].append(one)
+    batches: list[list[int]] = []
+    for one in sorted(range(len(asked)), key=lambda tree: asked[tree].tree.tokens, reverse=True):
+        last = batches[-1] if batches else []
+        if last and len(last) < batch_trees and _cells([asked[tree] for tree in (*last, one)]) <= MAX_CELLS:
+            last.append(one)
         else:
             batches.append([one])
     return batches
@@ -178,24 +210,6 @@ def _fits(model: Model, asked: Sequence[Asked]) -> None:
         raise UserError(
             f"a context with its question has {deepest} tokens and the model reads {limit}; shorten the contexts"
         )
-
-
-def _batch(
-    model: Model, columns: dict[int, int], prompt: Prompt, batch: Sequence[Asked]
-) -> dict[int, tuple[np.ndarray, int, float]]:
-    start = time.perf_counter()
-    with torch.inference_mode(), one_precision(model):
-        read = model(**pack([a.tree for a in batch], device=model.device)).logits[0]
-    logits = read.float().cpu().numpy().astype(float)
-    seconds = (time.perf_counter() - start) / sum(a.tree.tokens for a in batch)
-    answers, at = {}, 0
-    for one in batch:
-        share = one.tree.tokens / len(one.rows)
-        for row, branch, space in zip(one.rows, one.tree.branches, one.spaces, strict=True):
-            p = _distribution(logits[at : at + len(branch.reads)], columns, prompt, space)
-            answers[row] = (p, round(share), share * seconds)
-            at += len(branch.reads)
-    return answers
 
 
 def _distribution(logits: np.ndarray, columns: dict[int, int], prompt: Prompt, space: AnswerSpace) -> np.ndarray:

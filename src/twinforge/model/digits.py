@@ -1,4 +1,7 @@
-"""Numbers as digits: the trie of all the ways to write a value of a space, and exact mass over them."""
+"""Numbers as digits: the trie of all the ways to write a value of a space, and exact mass over them.
+
+Where values differ in length, what follows the digits may be the end of the turn: 1, 12 and 120 part after the 1.
+"""
 
 from __future__ import annotations
 
@@ -86,10 +89,10 @@ def trie_of(space: AnswerSpace) -> Trie:
         parents=np.array([place[prefix[:-1]] for prefix in kept], dtype=int),
         reads=np.array([place[prefix] for prefix in read], dtype=int),
         choices=choices,
-        paths=np.array([[_step(text, depth, row, choices) for depth in range(len(text))] for text in texts]),
+        paths=np.array([[_step(text, depth, row, choices) for depth in range(max(map(len, texts)))] for text in texts]),
     )
 
 
 def _step(text: str, depth: int, row: dict[str, int], choices: tuple[str, ...]) -> tuple[int, int]:
-    at = row.get(text[:depth])
+    at = row.get(text[:depth]) if depth < len(text) else None
     return (-1, -1) if at is None else (at, choices[at].index(text[depth]))

@@ -58,7 +58,7 @@ def _shown(prompt: Prompt, example: pd.Series) -> list[int]:
     space = space_of(example)
     return [
         *prompt.context_ids(example["context"]),
-        *prompt.branch_ids(example["text"], space),
+        *prompt.question_ids(example),
         *answer_ids(prompt, space, example["truth"]),
         *prompt.end_ids(),
     ]

@@ -9,21 +9,23 @@ from __future__ import annotations
 import copy
 import json
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from jinja2 import TemplateError
 from transformers import AddedToken, PreTrainedTokenizerBase
 from transformers.decision import DecisionConfig
 
 from twinforge.errors import UserError
-from twinforge.records import REFUSAL, AnswerSpace
+from twinforge.records import REFUSAL, AnswerSpace, asked_text, criteria_of, space_of
 
 MARK, SPLIT = "<|mark|>", "<|split|>"  # the decision pipeline's own sentinels: dropped after tokenising
 REFUSED = "?"  # the first and only token of a refused number
+END = "$"  # stands for the end of a turn, where a number's digits may be over
 INSTRUCTION = f"Answer with the letter of one option, or with the number asked for ({REFUSED} if it is {REFUSAL})."
 """Stands once before the state, so that no question pays for it."""
 _LABELS = string.ascii_uppercase
@@ -104,24 +106,27 @@ class Prompt:
         """Tokens of a state, up to where the questions branch off."""
         return self._encode(self.context_template + SPLIT, state=context)
 
-    def branch_ids(self, text: str, space: AnswerSpace) -> list[int]:
-        """Tokens of a question, up to where its answer starts."""
-        return self.choice_ids(text, space.labels) if space.kind == "choice" else self._number_ids(text, space)
+    def question_ids(self, question: pd.Series) -> list[int]:
+        """Tokens of a row of `records.QUESTION` behind its context: facts, words and options with their notes."""
+        space = space_of(question)
+        if space.kind == "choice":
+            return self.choice_ids(asked_text(question), criteria_of(question))
+        return self._number_ids(asked_text(question), space)
 
-    def choice_ids(self, text: str, options: Sequence[str]) -> list[int]:
-        """Tokens of a question with labelled options (A, B, C ...; the refusal among them)."""
+    def choice_ids(self, text: str, options: Mapping[str, str | None]) -> list[int]:
+        """Tokens of a question with labelled options (A, B, C ...; the refusal among them), each with a note or None."""
         if len(options) > len(_LABELS):
             raise UserError(f"question {text!r}: {len(options)} options; at most {len(_LABELS)} have a letter")
         question = {
             "instructions": text,
             "options": list(options),
             "labels": list(_LABELS[: len(options)]),
-            "descriptions": [None] * len(options),
+            "descriptions": list(options.values()),
         }
         return self._encode(SPLIT + _CHOICE.strip() + self._tail, question=question)
 
     def _number_ids(self, text: str, space: AnswerSpace) -> list[int]:
-        written = space_texts(space)
+        written = [text.removesuffix(END) for text in space_texts(space)]
         unit = f" {space.unit}" if space.unit else ""
         words = {"text": text, "low": written[0], "high": written[-1], "unit": unit}
         return self._encode(SPLIT + _NUMBER + self._tail, **words)
@@ -155,9 +160,12 @@ class Prompt:
 
     @cached_property
     def character_ids(self) -> dict[str, int]:
-        """Token of each character that a number is written with, and of the refusal."""
+        """Token of each character that a number is written with, of the refusal, and of the end."""
         characters = "0123456789." + REFUSED
-        return dict(zip(characters, self._singles(characters), strict=True))
+        ids = dict(zip(characters, self._singles(characters), strict=True))
+        if self.tokenizer.eos_token_id in (None, *ids.values()):
+            raise UserError("model.base: its tokenizer has no token that ends a turn; choose another base model")
+        return {**ids, END: self.tokenizer.eos_token_id}
 
     def _singles(self, texts: Sequence[str]) -> list[int]:
         ids, unknown = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"], self.tokenizer.unk_token_id
@@ -172,11 +180,13 @@ class Prompt:
 
 @lru_cache(maxsize=256)
 def space_texts(space: AnswerSpace) -> tuple[str, ...]:
-    """Every value of a number space as text of one width: as many decimals as low and step need, padded with zeros."""
+    """Every value of a number space as it is written, with as many decimals as low and step need.
+
+    As in a state's text, so that a model may copy: no zeros before. Where the widths differ, `END` closes each.
+    """
     places = max(_decimals(space.low), _decimals(space.step))
     texts = [f"{value:.{places}f}" for value in space.values]
-    width = max(map(len, texts))
-    return tuple(text.zfill(width) for text in texts)
+    return tuple(texts) if len(set(map(len, texts))) == 1 else tuple(text + END for text in texts)
 
 
 def _decimals(value: float) -> int:

@@ -84,7 +84,8 @@ def pack(trees: Sequence[Tree], device: str | torch.device = "cpu") -> dict[str,
     length = max(len(branch.ids) for tree in trees for branch in tree.branches)
     lanes = [_lanes([len(branch.ids) for branch in tree.branches], length) for tree in trees]
     cells = width + length * (1 + max(lane for places in lanes for lane, _ in places))
-    slots = np.full((len(trees), cells), -1)
+    slots = np.full(len(trees) * cells, -1)
+    of_tree = slots.reshape(len(trees), cells)
     sees = np.zeros((len(trees), cells, width + length), dtype=bool)
     sees[:, :width, :width] = np.tri(width, dtype=bool)
     ids, positions, reads, start = [], [], [], 0
@@ -92,7 +93,7 @@ def pack(trees: Sequence[Tree], device: str | torch.device = "cpu") -> dict[str,
         n = len(tree.context)
         ids.append(tree.context)
         positions.append(np.arange(n))
-        slots[t, :n] = start + np.arange(n)
+        of_tree[t, :n] = start + np.arange(n)
         sees[t, width:, :n] = True
         start += n
         for branch, (lane, offset) in zip(tree.branches, lanes[t], strict=True):
@@ -100,10 +101,9 @@ def pack(trees: Sequence[Tree], device: str | torch.device = "cpu") -> dict[str,
             ids.append(branch.ids)
             positions.append(len(tree.context) + branch.depths)
             reads.append(start + branch.reads)
-            slots[t, cell : cell + n] = start + np.arange(n)
+            of_tree[t, cell : cell + n] = start + np.arange(n)
             sees[t, cell : cell + n, column : column + n] = branch.sees
             start += n
-    slots = slots.ravel()
     places = np.empty(start, dtype=int)
     places[slots[slots >= 0]] = np.flatnonzero(slots >= 0)
     lowest = torch.finfo(torch.bfloat16).min

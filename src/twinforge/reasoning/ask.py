@@ -141,6 +141,8 @@ def _blank() -> dict[str, Any]:
         "high": 0.0,
         "step": 1.0,
         "tolerance": 0.0,
+        "facts": "",
+        "notes": [],
         "evidence": "",
         "features": [],
     }

@@ -201,6 +201,9 @@ class Compute(Section):
     answer_batch_trees: Count = 8
     """Context trees in a forward pass when answering."""
     gradient_checkpointing: bool = False
+    kept_gib: NonNegative = 8.0
+    """Room for what the frozen lower layers make of the training trees, so that each pass runs the upper ones only; they
+    run in every pass where it is not enough (0: always)."""
     save_every: Count = 20
     """Training steps between checkpoints."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,11 @@ from trl import SFTConfig
 
 from twinforge.errors import UserError
 from twinforge.model.answers import answer, plan
+from twinforge.model.lower import Lower, lower_states
 from twinforge.model.prompt import Prompt
 from twinforge.records import AnswerSpace, space_of
 from twinforge.training.trainer import TreeTrainer
-from twinforge.training.trees import lessons
+from twinforge.training.trees import Lesson, lessons
 
 VALIDATED = 100  # questions of the validation share answered at the end of training
 
@@ -56,7 +58,8 @@ def fine_tune(
     steps = max(1, math.ceil(math.ceil(len(lesson) / recipe.compute.batch_trees) * recipe.budget.epochs))
     torch.manual_seed(recipe.seed)
     adapted = adapt(model, recipe.lora, recipe.compute.gradient_checkpointing)
-    trainer = TreeTrainer(adapted, tokenizer, lesson, arguments(recipe, steps, run, adapted.device.type))
+    lower = _lower(adapted, lesson, recipe.compute, run)
+    trainer = TreeTrainer(adapted, tokenizer, lesson, arguments(recipe, steps, run, adapted.device.type), lower)
     trainer.resume()
     adapted.eval()
     curve = [entry for entry in trainer.state.log_history if "answers" in entry]
@@ -70,6 +73,7 @@ def fine_tune(
         "answers": curve[-1]["answers"],
         "tokens": curve[-1]["tokens"],
         "seconds": curve[-1]["seconds"],
+        "lower_seconds": float(lower.seconds.sum()) if lower else 0.0,
         "seconds_here": time.perf_counter() - started,
         "validation": checked,
         "curve": [
@@ -77,6 +81,15 @@ def fine_tune(
         ],
     }
     return Trained(adapted, record)
+
+
+def _lower(model: PeftModel, lesson: Sequence[Lesson], compute: Any, run: Path) -> Lower | None:
+    """What the frozen lower layers make of the lessons, if it fits in `compute.kept_gib`."""
+    size = sum(one.tree.tokens for one in lesson) * model.config.hidden_size * model.dtype.itemsize
+    if size > compute.kept_gib * 2**30:
+        return None
+    trees = [one.tree for one in lesson]
+    return lower_states(model.eval(), trees, compute.answer_batch_trees, "lower layers", run / "lower")
 
 
 def adapt(model: PreTrainedModel, lora: Any, gradient_checkpointing: bool = False) -> PeftModel:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from trl import SFTConfig, SFTTrainer
 
 from twinforge.errors import UserError
 from twinforge.model.adapter import one_precision
+from twinforge.model.lower import Lower, upper_only
 from twinforge.training.checkpoints import keep_newest, latest, seal
 from twinforge.training.trees import Lesson, collate
 
@@ -49,6 +51,8 @@ def tree_loss(
 class TreeTrainer(SFTTrainer):
     """Trains a PEFT model on lessons; checkpoints in `run` are whole or not there, and `resume` goes on from the last.
 
+    lower : what the layers below the adapter make of the lessons' trees, if it is kept (see `model.lower`).
+
     Raises
     ------
     UserError
@@ -56,9 +60,14 @@ class TreeTrainer(SFTTrainer):
     """
 
     def __init__(
-        self, model: PeftModel, tokenizer: PreTrainedTokenizerBase, lessons: Sequence[Lesson], arguments: SFTConfig
+        self,
+        model: PeftModel,
+        tokenizer: PreTrainedTokenizerBase,
+        lessons: Sequence[Lesson],
+        arguments: SFTConfig,
+        lower: Lower | None = None,
     ) -> None:
-        self._lessons = lessons
+        self._lessons, self._lower = lessons, lower
         self._done = {"answers": 0, "tokens": 0}
         self._seconds, self._since = 0.0, time.perf_counter()
         super().__init__(
@@ -79,7 +88,8 @@ class TreeTrainer(SFTTrainer):
     def _collate(self, rows: Sequence[dict[str, int]]) -> dict[str, Any]:
         chosen = [self._lessons[row["lesson"]] for row in rows]
         self._named = [question for lesson in chosen for question in lesson.questions]
-        return collate(chosen)
+        batch = collate(chosen)
+        return self._lower.inputs([row["lesson"] for row in rows], batch) if self._lower else batch
 
     def resume(self) -> None:
         """Train to the end, from the last whole checkpoint of the run if there is one."""
@@ -91,8 +101,10 @@ class TreeTrainer(SFTTrainer):
             self._done = {name: last[name] for name in self._done}
             self._seconds = last["seconds"]
         self._since = time.perf_counter()
+        upper = upper_only(self.model, self._lower.at) if self._lower else nullcontext()
         try:
-            self.train(resume_from_checkpoint=str(found) if found else None)
+            with upper:
+                self.train(resume_from_checkpoint=str(found) if found else None)
         finally:
             self._progress.close()
 

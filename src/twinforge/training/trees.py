@@ -62,7 +62,7 @@ def _lesson(prompt: Prompt, context: np.ndarray, questions: pd.DataFrame, number
     branches, targets, weights = [], [], []
     for _, question in questions.iterrows():
         space = space_of(question)
-        asked, answer = prompt.branch_ids(question["text"], space), answer_ids(prompt, space, question["truth"])
+        asked, answer = prompt.question_ids(question), answer_ids(prompt, space, question["truth"])
         branches.append(Branch.line(asked + answer[:-1], range(len(asked) - 1, len(asked) + len(answer) - 1)))
         targets += answer
         weights += [(number_weight if space.kind == "number" else 1.0) / len(answer)] * len(answer)

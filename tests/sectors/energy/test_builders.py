@@ -182,7 +182,7 @@ def test_supply_by_the_graph(rated: Grid, fresh: list[Fresh]) -> None:
     assert draft.truth == draft.rule == 3.0 and dark in draft.evidence
     draft = builders.supply(view, {"outage": outage}, tuple(lit))
     assert draft.truth == draft.rule == 3.0 and pick(draft.space, draft.truth) == builders.NONE
-    assert {len(row) for row in draft.features} == {6}
+    assert {len(row) for row in draft.features} == {7} and [row[-1] for row in draft.features] == [0, 0, 0, 1]
     for line in ("L999", *view.open_lines):
         assert math.isnan(builders.supply(view, {"outage": line}, (*lit, dark)).truth)
 

@@ -164,7 +164,8 @@ def _rules(view: View) -> tuple[list[float], str]:
     features = [
         max(volts.values(), default=NAN), min(volts.values(), default=NAN), *_pad(top, 2), *_pad(known, 3),
         get("grid", "relief"), float(len(view.plans)),
-        float(sum(start <= view.hour < end for start, end in view.plans.values())), *_common(view),
+        float(sum(start <= view.hour < end for start, end in view.plans.values())),
+        *(float(c.predicate(view.state)) for c in CLAUSES), *_common(view),
     ]  # fmt: skip
     evidence = (
         f"voltage {number(min(volts.values(), default=NAN), 3)} to {number(max(volts.values(), default=NAN), 3)} pu, highest "
@@ -178,7 +179,7 @@ def supply(view: View, slots: Slots, candidates: tuple[str, ...]) -> Draft:
     outage = slots["outage"]
     space = AnswerSpace("choice", (*candidates, NONE))
     if outage not in set(view.grid.lines["name"]) or outage in view.open_lines:
-        return Draft(space, NAN, f"no line {outage} in service", [[NAN] * 6] * len(space.options))
+        return Draft(space, NAN, f"no line {outage} in service", [[NAN] * 7] * len(space.options))
     dark = set(view.causes("outage").get(outage, ()))
     walked = view.cut_off(outage)
     truth = next((i for i, d in enumerate(candidates) if d in dark), len(candidates))
@@ -188,10 +189,10 @@ def supply(view: View, slots: Slots, candidates: tuple[str, ...]) -> Draft:
     line = view.grid.lines.set_index("name").loc[outage]
     at = view.grid.loads.set_index("name")["at"]
     rows = [
-        [hops[at[d]], slack[at[d]] - min(slack[line["from"]], slack[line["to"]]), view.state.get(d, "demand"), abs(flow), slack[at[d]], 0.0]
+        [hops[at[d]], slack[at[d]] - min(slack[line["from"]], slack[line["to"]]), view.state.get(d, "demand"), abs(flow), slack[at[d]], 0.0, float(d in walked)]
         for d in candidates
     ]  # fmt: skip
-    rows.append([NAN, NAN, NAN, abs(flow), NAN, 1.0])
+    rows.append([NAN, NAN, NAN, abs(flow), NAN, 1.0, float(not walked & set(candidates))])
     evidence = f"walk from {outage}: {', '.join(sorted(walked)) or 'no one'}"
     return Draft(space, float(truth) if len(view.state.outcomes) else NAN, evidence, rows, float(rule))
 
@@ -213,8 +214,9 @@ def action(view: View, slots: Slots) -> Draft:
     estimates = np.array([effects[a] + cost(a) for a in options])
     base = effects[NOTHING]
     rows = [
-        [effects[a], effects[a] - base, base, float(a.startswith("curtail")), float(a.startswith("open")), cost(a), float(a == NOTHING)]
-        for a in options
+        [effects[a], effects[a] - base, base, float(a.startswith("curtail")), float(a.startswith("open")), cost(a), float(a == NOTHING),
+         estimates[i] - min(np.delete(estimates, i))]
+        for i, a in enumerate(options)
     ]  # fmt: skip
     known = not any(math.isnan(p) for p in payoff)
     evidence = ", ".join(f"{a}: {number(effects[a])} %" for a in options)

@@ -1,4 +1,4 @@
-"""The state as text: what an operator would put on one page, with its three dimensions marked.
+"""The state as text: what an operator would put on one page, with its three dimensions marked; and a question's own facts.
 
 A: abstract (calendar, weather, work, list, clauses). P: physical (readings). C: computational (estimates). A name stands
 beside its reading, `L7=85`, since digits cost a token each; `was` is an hour ago, `?` is a reading that is missing.
@@ -7,8 +7,9 @@ beside its reading, `L7=85`, since digits cost a token each; `was` is an hour ag
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 
+from twinforge.sectors.energy.standards import at_work
 from twinforge.sectors.energy.view import View
 
 NAN = math.nan
@@ -17,20 +18,72 @@ DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
-@dataclass
-class Touched:
-    """What the questions about one state need to find in its text; ordered, without repetition."""
-
-    lines: dict[str, None] = field(default_factory=dict)
-    pairs: dict[tuple[str, str], None] = field(default_factory=dict)
-    ahead: dict[tuple[str, str], None] = field(default_factory=dict)
-    aged: dict[str, None] = field(default_factory=dict)
-    remedies: dict[str, None] = field(default_factory=dict)
+def context(view: View) -> str:
+    """The state of the grid in three marked paragraphs: the same whatever is asked."""
+    return "\n".join((_abstract(view), _physical(view), _computational(view)))
 
 
-def context(view: View, touched: Touched) -> str:
-    """The state of the grid in three marked paragraphs, at most 400 tokens of the base tokenizer."""
-    return "\n".join((_abstract(view, touched), _physical(view, touched), _computational(view, touched)))
+def facts(view: View, template: str, slots: Mapping[str, str]) -> str:
+    """What the state says of the things one question names, with the dimension that it comes from; "" where it names none."""
+    get = view.state.get
+    if template in ("risk", "loading"):
+        estimate = view.estimates.get((slots["outage"], slots["line"]), NAN)
+        return f"P now {_reading(view, slots['line'])}, C after {number(estimate)}"
+    if template == "ahead":
+        forecast = get(slots["line"], f"forecast_{slots['hours']}h")
+        return f"P now {_reading(view, slots['line'])}, C then {number(forecast)}"
+    if template == "failure":
+        return f"A {_log(view, slots['asset'])}"
+    if template == "fault":
+        first = view.suspects[0] if view.suspects else ""
+        return f"P {_change(view, first)}, C residual {signed(view.residual.get(first, NAN))}"
+    if template == "supply":
+        return f"P {'?' if slots['outage'] not in set(view.grid.lines['name']) else _position(view, slots['outage'])}"
+    if template == "remedy":
+        effects = _effects(view, slots["outage"])
+        return f"C {number(effects.get(slots['asset'], NAN))}, nothing {number(effects.get('nothing', NAN))}"
+    if template == "met":
+        return _rule(view, slots["clause"])
+    return {"suspect": "C residual", "action": "C highest loading"}.get(template, "")
+
+
+def notes(view: View, template: str, slots: Mapping[str, str], options: Sequence[str]) -> list[str]:
+    """What the state says of each option, the last being none of them or nothing; empty where it says nothing."""
+    if template == "suspect":
+        return [*(signed(view.residual.get(line, NAN)) for line in options[:-1]), ""]
+    if template == "supply":
+        return [*(_few(view.feeders(demand)) for demand in options[:-1]), ""]
+    if template == "action":
+        effects = _effects(view, slots["outage"])
+        return [number(effects[option.split()[-1]]) for option in options]
+    if template == "clause":
+        return [*(_rule(view, option.split()[0]) for option in options[:-1]), ""]
+    return []
+
+
+def _rule(view: View, clause: str) -> str:
+    """What one clause is decided by; "?" for a clause that is not in force."""
+    fullest = number(max(view.loading.values(), default=NAN))
+    if clause == "C1":
+        return f"P U {_voltages(view)}"
+    if clause == "C2":
+        return f"P fullest {fullest}"
+    if clause == "C3":
+        worst = worst_listed(view)
+        return f"C {number(view.estimates[worst]) if worst else '?'}, A relief {_relief(view)}"
+    if clause == "C4":
+        return f"P fullest {fullest}, A {'work' if at_work(view.state) else 'no work'}, wind {_wind(view)}"
+    return "A ?"
+
+
+def _effects(view: View, outage: str) -> dict[str, float]:
+    """Estimates after the outage by the asset that an action is on; "nothing" for none."""
+    return {action.split()[-1]: v for (o, action), v in view.action_estimates.items() if o == outage}
+
+
+def _few(names: list[str], most: int = 3) -> str:
+    """Names, or how many where they are many."""
+    return " ".join(names) if len(names) <= most else f"{len(names)} lines"
 
 
 def number(value: float, digits: int = 0) -> str:
@@ -40,22 +93,30 @@ def number(value: float, digits: int = 0) -> str:
 
 def signed(value: float) -> str:
     """A difference as text; "?" when it is missing."""
-    return "?" if math.isnan(value) else f"{value:+.0f}"
+    return "?" if math.isnan(value) else f"{round(value):+d}"
 
 
-def _abstract(view: View, touched: Touched) -> str:
+def _abstract(view: View) -> str:
     get = view.state.get
     time = view.state.time
-    wind, rating, relief = (get("grid", name) for name in ("wind_regime", "rating", "relief"))
     parts = [
         f"{DAYS[time.dayofweek]} {MONTHS[time.month - 1]} {time.hour} h",
-        f"wind {'?' if math.isnan(wind) else WIND[int(wind)]}",
-        f"rating {number(rating)} %",
+        f"wind {_wind(view)}",
+        f"rating {number(get('grid', 'rating'))} %",
         *(f"work on {line} {start:.0f}-{end:.0f} h" for line, (start, end) in view.plans.items()),
-        f"relief {'?' if math.isnan(relief) else 'yes' if relief == 1.0 else 'no'}",
+        f"relief {_relief(view)}",
     ]
-    logs = (f"Log {asset}: {_log(view, asset)}." for asset in touched.aged)
-    return " ".join([f"A: {', '.join(parts)}.", *logs])
+    return f"A: {', '.join(parts)}."
+
+
+def _wind(view: View) -> str:
+    wind = view.state.get("grid", "wind_regime")
+    return "?" if math.isnan(wind) else WIND[int(wind)]
+
+
+def _relief(view: View) -> str:
+    relief = view.state.get("grid", "relief")
+    return "?" if math.isnan(relief) else "yes" if relief == 1.0 else "no"
 
 
 def _log(view: View, asset: str) -> str:
@@ -75,38 +136,53 @@ def _log(view: View, asset: str) -> str:
     return ", ".join([f"{number(age)} years", *length, *(words or ["no findings"])])
 
 
-def _physical(view: View, touched: Touched) -> str:
-    get, volts = view.state.get, view.state.column("voltage").values()
-    totals = [f"{name} {number(get('grid', name))}" for name in ("demand", "wind", "solar")]
-    lines = dict.fromkeys([*view.fullest[:1], *view.suspects[:2], *touched.lines])
-    before = {line: f" was {number(get(line, 'loading_before'))}" for line in view.suspects[:2]}
-    readings = " ".join(
-        f"{line}={number(view.loading.get(line, NAN))}{before.get(line, '')}"
-        for line in lines
-        if line not in view.open_lines
-    )
-    return (
-        f"P: MW {' '.join(totals)}. U {number(min(volts, default=NAN), 3)}-{number(max(volts, default=NAN), 3)}. "
-        f"Loading {readings}. Open {' '.join(view.open_lines) or 'none'}."
-    )
-
-
-def _computational(view: View, touched: Touched) -> str:
+def _physical(view: View) -> str:
     get = view.state.get
-    residual = " ".join(f"{line}{signed(view.residual[line])}" for line in view.suspects[:2])
+    totals = [f"{name} {number(get('grid', name))}" for name in ("demand", "wind", "solar")]
+    fullest = " ".join(f"{line}={_reading(view, line)}" for line in view.fullest[:4])
+    changed = " ".join(f"{line}={_change(view, line)}" for line in view.suspects[:2])
+    return (
+        f"P: MW {' '.join(totals)}. U {_voltages(view)}. "
+        f"Fullest {fullest or '?'}. Changed {changed or '?'}. Open {' '.join(view.open_lines) or 'none'}."
+    )
+
+
+def _voltages(view: View) -> str:
+    volts = view.state.column("voltage").values()
+    return f"{number(min(volts, default=NAN), 3)}-{number(max(volts, default=NAN), 3)}"
+
+
+def _reading(view: View, line: str) -> str:
+    """A line's loading in percent; one that is reported open has none."""
+    return "open" if line in view.open_lines else number(view.loading.get(line, NAN))
+
+
+def _change(view: View, line: str) -> str:
+    """A line's loading now and an hour ago."""
+    return f"{_reading(view, line)} was {number(view.state.get(line, 'loading_before'))}"
+
+
+def _position(view: View, line: str) -> str:
+    return "open" if line in view.open_lines else "closed"
+
+
+def _residuals(view: View, lines: Iterable[str]) -> str:
+    return " ".join(f"{line}{signed(view.residual[line])}" for line in lines)
+
+
+def _readings(view: View, lines: Iterable[str]) -> str:
+    """Loadings of lines in percent; a line that is reported open has none."""
+    return " ".join(f"{n} open" if n in view.open_lines else f"{n}={number(view.loading.get(n, NAN))}" for n in lines)
+
+
+def _computational(view: View) -> str:
     worst = worst_listed(view)
-    pairs = " ".join(f"{a}>{b}={number(view.estimates.get((a, b), NAN))}" for a, b in touched.pairs)
-    parts = [f"C: residual {residual}.", f"Listed worst {number(view.estimates[worst])}." if worst else "", f"Outage {pairs}." if pairs else ""]
-    for name, hours in touched.ahead:
-        parts.append(f"Ahead {name} {hours}h={number(get(name, f'forecast_{hours}h'))}.")
-    for outage in touched.remedies:
-        effects = (
-            f"{action.split()[-1]}={number(v)}" for (o, action), v in view.action_estimates.items() if o == outage
-        )
-        parts.append(f"Remedies {' '.join(effects)}.")
-    return " ".join(part for part in parts if part)
+    listed = f" Worst listed outage {number(view.estimates[worst])}." if worst else ""
+    return f"C: residual {_residuals(view, view.suspects[:2]) or '?'}.{listed}"
 
 
 def worst_listed(view: View) -> tuple[str, str] | None:
     """Of all listed outages, the pair with the highest estimate."""
-    return max((pair for pair in view.estimates if pair[0] in view.listed), key=view.estimates.__getitem__, default=None)
+    return max(
+        (pair for pair in view.estimates if pair[0] in view.listed), key=view.estimates.__getitem__, default=None
+    )

@@ -12,7 +12,7 @@ from twinforge.errors import UserError
 from twinforge.records import AnswerSpace
 from twinforge.sectors import State, Template
 from twinforge.sectors.energy.builders import BUILDERS, CHOOSERS, NOTHING, Draft, band
-from twinforge.sectors.energy.context import Touched, context
+from twinforge.sectors.energy.context import context, facts, notes
 from twinforge.sectors.energy.grid import Grid
 from twinforge.sectors.energy.linear import linear_contingency
 from twinforge.sectors.energy.standards import CLAUSES
@@ -31,8 +31,8 @@ def questions(state: State, grid: Grid, phrasing: str, rng: np.random.Generator)
     """
     view = View(state, grid)
     answerable = _answerable(view, rng)
-    unanswerable = _unanswerable(view, list(_touched(answerable).lines), rng)
-    text = context(view, _touched([*answerable, *unanswerable]))
+    unanswerable = _unanswerable(view, rng)
+    text = context(view)
     rows, refused = (
         [_row(view, a, text, _word(a[0], a[1], phrasing, rng)) for a in asked] for asked in (answerable, unanswerable)
     )
@@ -58,7 +58,9 @@ def ask(state: State, grid: Grid, template: str, slots: Mapping[str, str], wordi
             raise UserError(
                 f"{wording!r}: needs the residuals of three lines and one more reading; this state lacks them"
             )
-    if chosen.skill == "recommend" and slots["outage"] not in (known := {outage for outage, _ in view.action_estimates}):
+    if chosen.skill == "recommend" and slots["outage"] not in (
+        known := {outage for outage, _ in view.action_estimates}
+    ):
         raise UserError(
             f"{wording!r}: no remedies were worked out for the outage of {slots['outage']} in this state, only for that of: "
             f"{', '.join(sorted(known)) or 'none'}"
@@ -66,7 +68,7 @@ def ask(state: State, grid: Grid, template: str, slots: Mapping[str, str], wordi
     if template == "supply":
         candidates = _demands(view, slots["outage"], rng)
     asked = (chosen, dict(slots), candidates)
-    return _row(view, asked, context(view, _touched([asked])), wording)
+    return _row(view, asked, context(view), wording)
 
 
 def with_estimate(state: State, grid: Grid, outage: str, line: str) -> State:
@@ -97,7 +99,8 @@ def _row(view: View, asked: Asked, text: str, wording: str) -> dict[str, Any]:
     refused = np.isnan(draft.truth)
     return {
         "skill": "unanswerable" if refused else template.skill, "asked": template.skill, "template": template.name, "context": text,
-        "text": wording, **_space(draft.space), **_draft(draft),
+        "facts": facts(view, template.name, slots), "notes": notes(view, template.name, slots, draft.space.options), "text": wording,
+        **_space(draft.space), **_draft(draft),
     }  # fmt: skip
 
 
@@ -128,7 +131,7 @@ def _answerable(view: View, rng: np.random.Generator) -> list[Asked]:
     outage = min((o for o, _ in remedies), default="")
     acting = _pick(rng, [name for o, name in remedies if o == outage and name != NOTHING])
     line, asset = _pick(rng, _ahead_lines(view, rng)), _aged(view, rng)
-    candidates = _suspects(view, rng, line)
+    candidates = _suspects(view, rng)
     cut = [_outage_for_supply(view, rng) for _ in range(2)]
     slots: list[tuple[str, Slots, tuple[str, ...]] | None] = [
         *(_if(pair, name, {"outage": pair[0], "line": pair[1]} if pair else {}) for name in ("risk", "loading")),
@@ -145,25 +148,27 @@ def _answerable(view: View, rng: np.random.Generator) -> list[Asked]:
     return [(BY_NAME[slot[0]], *slot[1:]) for slot in slots if slot]
 
 
-def _if(there: object, name: str, slots: Slots, candidates: tuple[str, ...] = ()) -> tuple[str, Slots, tuple[str, ...]] | None:
+def _if(
+    there: object, name: str, slots: Slots, candidates: tuple[str, ...] = ()
+) -> tuple[str, Slots, tuple[str, ...]] | None:
     return (name, slots, candidates) if there else None
 
 
-def _unanswerable(view: View, shown: list[str], rng: np.random.Generator) -> list[Asked]:
-    """Two questions that can't be answered, of different templates. What they name besides stands in the text anyway."""
+def _unanswerable(view: View, rng: np.random.Generator) -> list[Asked]:
+    """Two questions that can't be answered, of different templates."""
     found: dict[str, Asked] = {}
     while len(found) < 2:
-        one = _refused(view, [n for n in shown if n in view.loading], rng)
+        one = _refused(view, rng)
         found.setdefault(one[0].name, one)
     return list(found.values())
 
 
-def _refused(view: View, shown: list[str], rng: np.random.Generator) -> Asked:
+def _refused(view: View, rng: np.random.Generator) -> Asked:
     """One that can't be answered: half of them name a real line whose reading is missing, if there is one."""
     gone = [n for n, closed in view.state.column("switch").items() if closed == 1.0 and n not in view.loading]
     real = rng.random() < 0.5 and bool(gone)
     line = _pick(rng, gone) if real else f"L{int(rng.integers(len(view.grid.lines) + 1, 400))}"
-    good = _pick(rng, shown or list(view.loading))
+    good = _pick(rng, list(view.loading))
     name = str(rng.choice(["risk", "loading", "ahead", *([] if real else ["failure", "supply", "time", "met"])]))
     if name in ("risk", "loading"):
         slots = {"outage": line, "line": good} if rng.random() < 0.5 else {"outage": good, "line": line}
@@ -230,10 +235,10 @@ def _aged(view: View, rng: np.random.Generator) -> str:
     return _pick(rng, noted) if noted and rng.random() < 0.5 else _pick(rng, list(ages))
 
 
-def _suspects(view: View, rng: np.random.Generator, other: str = "") -> tuple[str, ...]:
-    """The three largest residuals and `other`, or where it is one of them any line, in order of their numbers."""
+def _suspects(view: View, rng: np.random.Generator) -> tuple[str, ...]:
+    """The three largest residuals and one line at random, in order of their numbers."""
     top = view.suspects[:3]
-    rest = [other] if other and other not in top else [n for n in view.loading if n not in top]
+    rest = [n for n in view.loading if n not in top]
     return tuple(sorted([*top, _pick(rng, rest)], key=_order)) if len(top) == 3 and rest else ()
 
 
@@ -262,21 +267,3 @@ def _demands(view: View, outage: str, rng: np.random.Generator) -> tuple[str, ..
 
 def _order(name: str) -> tuple[str, int]:
     return name[0], int(name[1:])
-
-
-def _touched(asked: list[Asked]) -> Touched:
-    touched = Touched()
-    for template, slots, candidates in asked:
-        if template.skill == "what-if":
-            touched.lines |= dict.fromkeys((slots["outage"], slots["line"]))
-            touched.pairs[slots["outage"], slots["line"]] = None
-        elif template.name == "ahead":
-            touched.lines[slots["line"]] = None
-            touched.ahead[slots["line"], slots["hours"]] = None
-        elif template.name == "failure":
-            touched.aged[slots["asset"]] = None
-        elif template.name == "suspect":
-            touched.lines |= dict.fromkeys(candidates)
-        elif template.skill == "recommend":
-            touched.remedies[slots["outage"]] = None
-    return touched

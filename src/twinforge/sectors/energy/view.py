@@ -114,6 +114,13 @@ class View:
     def _lost(self) -> np.ndarray:
         return lost_buses(self.grid, single_outages(self.grid, set(self.open_lines)))
 
+    def feeders(self, demand: str) -> list[str]:
+        """Lines and transformers in service at the demand's busbar, by name."""
+        at = self.grid.loads.set_index("name").loc[demand, "at"]
+        tables = ((self.grid.lines, "from", "to"), (self.grid.transformers, "hv", "lv"))
+        names = [str(n) for table, a, b in tables for n in table["name"][(table[a] == at) | (table[b] == at)]]
+        return [name for name in names if name not in self.open_lines]
+
     def hops(self, line: str) -> np.ndarray:
         """Number of branches from either end of `line` to every bus, (n_bus,)."""
         row = self.grid.lines.index[self.grid.lines["name"] == line][0]
