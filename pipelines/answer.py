@@ -16,7 +16,7 @@ from transformers.utils import logging
 from pipelines import Paths, run
 from twinforge.files import read_table, sha256, write_table
 from twinforge.model.adapter import load_adapter
-from twinforge.model.answers import answer, plan
+from twinforge.model.answers import answer, plan, sample_states
 from twinforge.model.base import base_folder, load_base, weights_hash
 from twinforge.model.few_shot import pick_shots, plan_few_shot, prior_corrected
 from twinforge.model.lower import Lower, lower_states
@@ -90,14 +90,6 @@ class Desk:
     def _answer(self, name: str, trees: Any, frame: pd.DataFrame, lower: Lower | None = None) -> pd.DataFrame:
         size, keep = self._recipe.compute.answer_batch_trees, self._scratch / name.replace(" ", "-")
         return answer(self._model, self._prompt, trees, frame["id"].tolist(), size, name, keep, lower)
-
-
-def sample_states(frame: pd.DataFrame, questions: int, seed: int) -> pd.DataFrame:
-    """Whole states of `frame`, drawn at random, with `questions` questions or a few more."""
-    states = frame["context"].drop_duplicates().sample(frac=1, random_state=seed)
-    sizes = frame["context"].value_counts().loc[states].cumsum()
-    chosen = states.iloc[: int((sizes < questions).sum()) + 1]
-    return frame[frame["context"].isin(chosen)].reset_index(drop=True)
 
 
 def _joined(*frames: pd.DataFrame) -> pd.DataFrame:

@@ -51,6 +51,14 @@ def plan(prompt: Prompt, frame: pd.DataFrame) -> list[Asked]:
     return trees
 
 
+def sample_states(frame: pd.DataFrame, questions: int, seed: int) -> pd.DataFrame:
+    """Whole states of `frame`, drawn at random, with `questions` questions or a few more."""
+    states = frame["context"].drop_duplicates().sample(frac=1, random_state=seed)
+    sizes = frame["context"].value_counts().loc[states].cumsum()
+    chosen = states.iloc[: int((sizes < questions).sum()) + 1]
+    return frame[frame["context"].isin(chosen)].reset_index(drop=True)
+
+
 def _by_context(frame: pd.DataFrame) -> Iterator[tuple[str, list[tuple[int, pd.Series]]]]:
     rows = frame.reset_index(drop=True)
     for context, questions in rows.groupby("context", sort=False):

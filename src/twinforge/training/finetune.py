@@ -17,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl import SFTConfig
 
 from twinforge.errors import UserError
-from twinforge.model.answers import answer, plan
+from twinforge.model.answers import answer, plan, sample_states
 from twinforge.model.lower import Lower, lower_states
 from twinforge.model.prompt import Prompt
 from twinforge.records import AnswerSpace, space_of
@@ -147,11 +147,10 @@ def arguments(recipe: Any, steps: int, run: Path, device: str) -> SFTConfig:
 
 
 def _validation(model: PeftModel, prompt: Prompt, rows: pd.DataFrame, recipe: Any) -> dict[str, Any]:
-    """Share of right answers, and mean log score, on at most `VALIDATED` questions (whole states) of the validation share."""
+    """Share of right answers, and mean log score, on some `VALIDATED` questions (whole states) of the validation share."""
     if rows.empty:
         return {"n": 0}
-    states = rows["context"].drop_duplicates().sample(frac=1, random_state=recipe.seed)
-    chosen = rows.set_index("context").loc[states].reset_index().iloc[:VALIDATED]
+    chosen = sample_states(rows, VALIDATED, recipe.seed)
     answers = answer(
         model, prompt, plan(prompt, chosen), chosen["id"].tolist(), recipe.compute.answer_batch_trees, "validation"
     )

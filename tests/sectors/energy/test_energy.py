@@ -41,7 +41,7 @@ def episodes(small: SimpleNamespace, rated: Grid) -> list[Episode]:
 
 def test_the_plug_in_keeps_the_contract() -> None:
     plugin = load_sector("twinforge.sectors.energy")
-    assert plugin.NAME == "energy" and len({t.name for t in plugin.TEMPLATES}) == len(plugin.TEMPLATES) == 9
+    assert plugin.NAME == "energy" and len({t.name for t in plugin.TEMPLATES}) == len(plugin.TEMPLATES) == 11
     assert len({s.name for s in plugin.SIGNALS}) == len(plugin.SIGNALS)
     assert {s.dimension for s in plugin.SIGNALS} == {"physical", "abstract", "computational"}
     for template in plugin.TEMPLATES:
@@ -111,7 +111,7 @@ def test_the_knowledge_graph_is_the_grid(rated: Grid) -> None:
     count = kinds["object"].value_counts().to_dict()
     assert count == {
         "line": 113, "transformer": 3, "bus": 82, "demand": 79, "wind park": (rated.sgens["kind"] == "wind").sum(),
-        "PV plant": (rated.sgens["kind"] == "PV").sum(),
+        "PV plant": (rated.sgens["kind"] == "PV").sum(), "clause": 4,
     }  # fmt: skip
     joins = table[table["relation"] == "joins"].groupby("subject")["object"].agg(list)
     assert sorted(joins["L7"]) == sorted(rated.lines.iloc[6][["from_bus", "to_bus"]])
