@@ -58,16 +58,14 @@ def run(evidence: Evidence) -> Result:
 def with_base_at_best(table: pd.DataFrame) -> pd.DataFrame:
     """Add the model "base-best": the untuned base as it does best, with plain, few-shot or prior-corrected prompts.
 
-    One way is chosen per split, by accuracy on the questions that all the ways present there answered (the stated sample);
-    its rows are repeated under the new name. Choosing on the test rows themselves favours the base.
+    One way is chosen per split, by its accuracy on all the questions it answered there (few-shot: the stated sample); its rows
+    are repeated under the new name. Choosing on the test rows themselves favours the base.
     """
     added = []
     for split in REPORTED:
         rows = table[(table["split"] == split) & table["model"].isin(BASES)]
         if len(rows):
-            ways = rows.pivot(index="question", columns="model", values="right")
-            common = ways.dropna()
-            best = (common if len(common) else ways).mean().reindex(list(BASES)).idxmax()
+            best = rows.groupby("model")["right"].mean().reindex(list(BASES)).idxmax()
             added.append(rows[rows["model"] == best].assign(model=BEST))
     return pd.concat([table, *added], ignore_index=True)
 
