@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from rich import box
 from rich.table import Table
 
 Outcome = Literal["pass", "fail", "no baseline", "not comparable"]
@@ -105,7 +106,9 @@ class GateReport:
 
 
 def _rich(head: Sequence[str], rows: Sequence[Sequence[str]], title: str, passed: bool) -> Table:
-    table = Table(*head, title=title, title_style="bold green" if passed else "bold red")
+    table = Table(title=title, title_style="bold green" if passed else "bold red", box=box.SIMPLE_HEAD, padding=0)
+    for name in head:
+        table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(*row, style="red" if row[-1] in BAD else None)
     return table

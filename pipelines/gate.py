@@ -7,6 +7,7 @@ there may be none); writes reports/SECTOR/gate.json.
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -20,6 +21,7 @@ from twinforge.files import read_json, read_table, write_json, write_table
 from twinforge.recipe import read_slice
 
 SUITE = "quality"
+WIDTH = 120  # of what is written to a file or a job's log
 
 
 def main(sector: str) -> None:
@@ -60,7 +62,7 @@ def released_file(paths: Paths) -> Path:
 
 def show(report: GateReport) -> None:
     """Print the tables and the notes."""
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
     for table in report.tables():
         console.print(table)
     console.print(f"gate: {report.verdict}", style="bold green" if report.passed else "bold red")
