@@ -6,7 +6,7 @@ On the same choice questions of the energy sector, the same base model and numbe
 - trained: context trees against TRL's SFTTrainer on prompt and completion, the same LoRA on the same layers. Lower layers are
   run in every pass here; a second pass over kept lower states is faster still (`docs/context-tree.md`).
 
-Writes benchmarks/results/speed.json and prints the table.
+Writes benchmarks/results/speed.json, prints the table and puts it into README.md.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from transformers.utils import logging
 from trl import SFTConfig, SFTTrainer
 
 from pipelines import Paths
+from pipelines.readme import fill
 from twinforge.files import read_table, write_json
 from twinforge.model.adapter import one_precision
 from twinforge.model.answers import answer, plan
@@ -62,6 +63,7 @@ def main() -> None:
         "rounds": ROUNDS,
     }
     write_json(result, RESULT)
+    fill("speed", table(result))
     print(table(result))
 
 
@@ -156,7 +158,6 @@ def peer_trainer(recipe: Any) -> Callable[[pd.DataFrame], float]:
                 output_dir=folder, num_train_epochs=1, per_device_train_batch_size=8, learning_rate=recipe.train.lr, save_strategy="no",
                 report_to="none", disable_tqdm=True, logging_strategy="no", use_cpu=model.device.type == "cpu", bf16=False,
                 gradient_checkpointing=False, max_length=None, dataset_kwargs={"skip_prepare_dataset": True},
-                completion_only_loss=True,
             )  # fmt: skip
             SFTTrainer(
                 model=adapted, args=options, train_dataset=data, processing_class=tokenizer, callbacks=[clock]
@@ -167,11 +168,11 @@ def peer_trainer(recipe: Any) -> Callable[[pd.DataFrame], float]:
 
 
 def example(prompt: Prompt, row: pd.Series) -> dict[str, list[int]]:
-    """One question as TRL takes it: its tokens, and which are the completion's."""
+    """One question as TRL takes it: its tokens, and those of the answer as labels."""
     space = space_of(row)
     asked = prompt.context_ids(row["context"]) + prompt.question_ids(row)
     told = answer_ids(prompt, space, row["truth"])
-    return {"input_ids": asked + told, "completion_mask": [0] * len(asked) + [1] * len(told)}
+    return {"input_ids": asked + told, "labels": [-100] * len(asked) + told}
 
 
 class _Clock(TrainerCallback):

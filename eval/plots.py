@@ -76,7 +76,11 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
 @styled
 def test_day(day: pd.DataFrame) -> Figure:
     """The twin's intervals over one day beside the truth: after outages and ahead in time (`curves.example_day`)."""
-    titles = {"what-if": "If a line trips: what the twin says, what the simulator says", "forecast": "Hours ahead"}
+    titles = {
+        "what-if": "If a line trips: what the twin says, what the simulator says",
+        "forecast": "Hours ahead",
+        "recommend": "After an outage and a remedy: the fullest line",
+    }
     asked = sorted(day["asked"].unique(), key=lambda name: [*titles, name].index(name)) or ["forecast"]
     size = (9, 1 + 2.7 * len(asked))
     figure, axes = plt.subplots(len(asked), 1, figsize=size, sharex=True, squeeze=False, layout="constrained")

@@ -20,14 +20,17 @@ MODELS = ("twin", "llm", "boost", "rule", "base-best", "majority", "persistence"
 
 
 def main(sector: str) -> None:
-    paths = Paths(sector)
-    quality = read_json(paths.metrics)["quality"]
+    fill(f"results {sector}", results(read_json(Paths(sector).metrics)["quality"]))
+
+
+def fill(name: str, figures: str) -> None:
+    """Put a measured table into README.md, between `<!-- name -->` and `<!-- end -->`."""
     text = README.read_text(encoding="utf-8")
-    pattern = re.compile(rf"(<!-- results {sector} -->\n).*?(<!-- end -->)", re.S)
+    pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.S)
     if not pattern.search(text):
-        raise UserError(f"{README}: no place for the figures; put `<!-- results {sector} -->` and `<!-- end -->` there")
+        raise UserError(f"{README}: no place for the figures; put `<!-- {name} -->` and `<!-- end -->` there")
     with replacing(README) as part:
-        part.write_text(pattern.sub(lambda m: m[1] + results(quality) + "\n" + m[2], text), encoding="utf-8")
+        part.write_text(pattern.sub(lambda m: m[1] + figures + "\n" + m[2], text), encoding="utf-8")
 
 
 def results(quality: Mapping[str, Any]) -> str:

@@ -155,20 +155,20 @@ def _if(
 
 
 def _unanswerable(view: View, rng: np.random.Generator) -> list[Asked]:
-    """Two questions that can't be answered, of different templates."""
-    found: dict[str, Asked] = {}
-    while len(found) < 2:
-        one = _refused(view, rng)
-        found.setdefault(one[0].name, one)
-    return list(found.values())
-
-
-def _refused(view: View, rng: np.random.Generator) -> Asked:
-    """One that can't be answered: half of them name a real line whose reading is missing, if there is one."""
+    """Two questions that can't be answered, of different templates: one names a real line whose reading is missing, if any is,
+    the other an asset, an hour or a clause that is not there."""
     gone = [n for n, closed in view.state.column("switch").items() if closed == 1.0 and n not in view.loading]
-    real = rng.random() < 0.5 and bool(gone)
-    line = _pick(rng, gone) if real else f"L{int(rng.integers(len(view.grid.lines) + 1, 400))}"
-    good = _pick(rng, list(view.loading))
+    first = _refused(view, rng, _pick(rng, gone))
+    second = first
+    while second[0].name == first[0].name:
+        second = _refused(view, rng)
+    return [first, second]
+
+
+def _refused(view: View, rng: np.random.Generator, line: str = "") -> Asked:
+    """A question about `line`, whose reading is missing; or about what is not there."""
+    real, good = bool(line), _pick(rng, list(view.loading))
+    line = line or f"L{int(rng.integers(len(view.grid.lines) + 1, 400))}"
     name = str(rng.choice(["risk", "loading", "ahead", *([] if real else ["failure", "supply", "time", "met"])]))
     if name in ("risk", "loading"):
         slots = {"outage": line, "line": good} if rng.random() < 0.5 else {"outage": good, "line": line}

@@ -1,0 +1,33 @@
+"""The README's tables come from the stored measures, and nothing else in it is touched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipelines import Paths, readme
+from twinforge.errors import UserError
+from twinforge.files import write_json
+
+TEXT = "# before\n<!-- results toy -->\nold\n<!-- end -->\nbetween\n<!-- speed -->\n<!-- end -->\nafter\n"
+
+
+def entry(value: float) -> dict[str, object]:
+    return {"value": value, "low": value - 0.1, "high": value + 0.1, "n": 40, "better": "higher"}
+
+
+def test_tables_are_put_in_their_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("README.md").write_text(TEXT, encoding="utf-8")
+    coverage = {"twin": {**entry(0.92), "band_low": 0.81, "ok": True}}
+    cells = {"all": {"accuracy": {"twin": entry(0.8), "rule": entry(0.7)}, "coverage": coverage}}
+    write_json({"quality": {"test": cells, "shift": cells}}, Paths("toy").metrics)
+    readme.main("toy")
+    readme.fill("speed", "fast")
+    text = Path("README.md").read_text(encoding="utf-8")
+    assert "old" not in text and text.startswith("# before\n<!-- results toy -->\n**Accuracy on `test`")
+    assert "| all | 40 | **80.0 [70, 90]** | 70.0 [60, 80] |" in text and "0.810 or more: kept" in text
+    assert text.endswith("between\n<!-- speed -->\nfast\n<!-- end -->\nafter\n")
+    with pytest.raises(UserError, match="no place for the figures; put `<!-- other -->`"):
+        readme.fill("other", "")
