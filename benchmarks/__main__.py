@@ -41,7 +41,7 @@ from twinforge.training.trainer import tree_loss
 from twinforge.training.trees import collate, lessons
 
 ROUNDS = 3
-STATES = 8  # a round
+STATES = 4  # a round
 RESULT = Path("benchmarks/results/speed.json")
 
 
