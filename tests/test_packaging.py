@@ -28,6 +28,8 @@ def test_examples_are_drawn_by_chance_over_all_skills_and_kinds(rows: pd.DataFra
     counts = chosen.groupby(["skill", "kind"]).size()
     assert len(counts) == 6 and counts.max() - counts.min() <= 1
     assert chosen.equals(choose_examples(rows, seed=3))
+    few = choose_examples(rows, seed=3, count=rows["skill"].nunique())
+    assert set(few["skill"]) == set(rows["skill"])  # no skill twice before each had its turn
     assert set(chosen["id"]) != set(choose_examples(rows, seed=4)["id"])
 
 

@@ -31,14 +31,17 @@ TEXT_FILES = frozenset((".json", ".jinja", ".yaml", ".md", ".txt"))
 
 
 def choose_examples(test: pd.DataFrame, seed: int, count: int = 10) -> pd.DataFrame:
-    """Some test questions drawn by chance alone, in turn from each skill and kind of answer, in the order of `SKILLS`."""
+    """Some test questions drawn by chance alone: one of each skill, then of its other kind of answer, and so on in turn; in the
+    order of `SKILLS`."""
     order = np.random.default_rng(seed).permutation(len(test))
     drawn = test.iloc[order].reset_index(drop=True)
-    turn = drawn.groupby(["skill", "kind"]).cumcount()
-    first = drawn.assign(turn=turn).sort_values("turn", kind="stable").head(count)
+    drawn["turn"] = drawn.groupby(["skill", "kind"]).cumcount()
+    drawn = drawn.sort_values("turn", kind="stable")
+    again = drawn.groupby(["skill", "turn"]).cumcount()
+    first = drawn.assign(again=again).sort_values(["turn", "again"], kind="stable").head(count)
     place = first["skill"].map({skill: place for place, skill in enumerate(SKILLS)})
     chosen = first.assign(place=place).sort_values(["place", "kind", "id"])
-    return chosen.drop(columns=["turn", "place"]).reset_index(drop=True)
+    return chosen.drop(columns=["turn", "again", "place"]).reset_index(drop=True)
 
 
 def rows_of(folder: Path, states: pd.DataFrame) -> pd.DataFrame:
