@@ -1,0 +1,51 @@
+"""Every stage after another on the toy sector with the real SmolLM2, up to a twin that answers an operator."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipelines import Paths
+from tests.toy_recipe import write_toy
+from twinforge.artifact import Twin
+from twinforge.files import read_json, read_table
+from twinforge.model.base import BUNDLED
+from twinforge.reasoning.ask import ask, demo
+from twinforge.records import ANSWER
+
+STAGES = ("lake", "curate", "train", "answer", "integrate", "calibrate", "evaluate", "gate", "report", "package")
+
+
+def test_from_a_recipe_to_a_twin_that_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_toy(
+        tmp_path,
+        lake={"days": 16, "shift_days": 2},
+        lora={"layers": 4},
+        experts={"rounds": 5},
+        evaluate={"resamples": 100},
+        model={"base": BUNDLED},
+        compute={"device": "cpu", "batch_trees": 2, "answer_batch_trees": 4},
+        budget={"states_per_day": 3, "epochs": 1.0, "few_shot_sample": 4, "shots": 1},
+    )
+    for stage in STAGES:
+        import_module(f"pipelines.{stage}").main("toy")
+    paths = Paths("toy")
+    curve = [entry["loss"] for entry in read_json(paths.training)["curve"]]
+    assert np.mean(curve[-3:]) < 0.75 * curve[0]
+    llm, base = (read_table(paths.answers_of(name), ANSWER).set_index("question")["p"] for name in ("llm", "base"))
+    assert np.mean([np.abs(llm[question] - p).max() > 0.01 for question, p in base.items()]) > 0.9
+    twin = Twin.open(paths.artifact)
+    replies = demo(twin)
+    assert len(replies) == 10 and all(np.isfinite(reply.seconds) for reply in replies)
+    reply = ask(twin, "How high will tank B stand 2 h after pump P1 is lost?", "1")
+    assert reply.question["template"] == "loss-level"
+    assert read_json(paths.metrics)["quality"]["test"]["all"]["accuracy"].keys() >= {
+        "twin",
+        "llm",
+        "boost",
+        "base-best",
+    }
