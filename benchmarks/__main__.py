@@ -28,6 +28,7 @@ from trl import SFTConfig, SFTTrainer
 
 from pipelines import Paths
 from pipelines.readme import fill
+from twinforge.export import decision_request
 from twinforge.files import read_table, write_json
 from twinforge.model.adapter import one_precision
 from twinforge.model.answers import answer, plan
@@ -35,7 +36,7 @@ from twinforge.model.base import base_folder, load_base
 from twinforge.model.few_shot import answer_ids
 from twinforge.model.prompt import Prompt
 from twinforge.recipe import read_slice
-from twinforge.records import QUESTION, asked_text, criteria_of, space_of
+from twinforge.records import QUESTION, space_of
 from twinforge.training.finetune import adapt
 from twinforge.training.trainer import tree_loss
 from twinforge.training.trees import collate, lessons
@@ -109,12 +110,7 @@ def peer_scorer(recipe: Any) -> Callable[[pd.DataFrame], float]:
     def run(rows: pd.DataFrame) -> float:
         start = time.perf_counter()
         for _, row in rows.iterrows():
-            question = {
-                "type": "choice",
-                "instructions": asked_text(row),
-                "criteria": criteria_of(row),
-            }
-            decide({"state": row["context"], "questions": {"q": question}})
+            decide(decision_request(row))
         return time.perf_counter() - start
 
     return run
@@ -145,9 +141,8 @@ def trainer(recipe: Any) -> Callable[[pd.DataFrame], float]:
 
 
 def peer_trainer(recipe: Any) -> Callable[[pd.DataFrame], float]:
-    dtype = load_base(recipe.model, recipe.compute)[0].dtype
-    model = AutoModelForCausalLM.from_pretrained(base_folder(recipe.model), dtype=dtype)
-    tokenizer = load_base(recipe.model, recipe.compute)[1]
+    ours, tokenizer = load_base(recipe.model, recipe.compute)
+    model = AutoModelForCausalLM.from_pretrained(base_folder(recipe.model), dtype=ours.dtype)  # with its own attention
     prompt, adapted = Prompt.of(tokenizer), adapt(model, recipe.lora)
 
     def run(rows: pd.DataFrame) -> float:

@@ -66,26 +66,24 @@ class Desk:
         shared = lower_states(self._model, [a.tree for a in trees], size, "lower layers", self._scratch / "lower")
         with self._model.disable_adapter():
             plain = self._answer("base", trees, test, shared)
-            few, prior = self._base_at_best(train, test)
+            known = sample_states(train, self._recipe.budget.few_shot_sample, self._recipe.seed)
+            prior = self._answer("base on train", plan(self._prompt, known), known)
+            few = self._few(train, test)
         rest = everything[~everything["id"].isin(test["id"])]
         tuned = [self._answer("llm test", trees, test, shared), self._answer("llm", plan(self._prompt, rest), rest)]
         return {
             "base": plain,
-            "base-prior": prior_corrected(plain, group_of(test), prior, group_of(self._known(train))),
+            "base-prior": prior_corrected(plain, group_of(test), prior, group_of(known)),
             "base-few": few,
             "llm": pd.concat(tuned).set_index("question").loc[everything["id"]].reset_index(),
         }
 
-    def _base_at_best(self, train: pd.DataFrame, test: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """The base's answers to a sample of `test` after worked examples, and to a sample of `train` as they are."""
+    def _few(self, train: pd.DataFrame, test: pd.DataFrame) -> pd.DataFrame:
+        """The base's answers to a sample of `test`, after worked examples from `train`."""
         budget, seed = self._recipe.budget, self._recipe.seed
-        known, few = self._known(train), sample_states(test, budget.few_shot_sample, seed)
+        few = sample_states(test, budget.few_shot_sample, seed)
         shots = pick_shots(train, group_of(train), budget.shots, seed)
-        trees = plan_few_shot(self._prompt, few, group_of(few), shots)
-        return self._answer("base-few", trees, few), self._answer("base on train", plan(self._prompt, known), known)
-
-    def _known(self, train: pd.DataFrame) -> pd.DataFrame:
-        return sample_states(train, self._recipe.budget.few_shot_sample, self._recipe.seed)
+        return self._answer("base-few", plan_few_shot(self._prompt, few, group_of(few), shots), few)
 
     def _answer(self, name: str, trees: Any, frame: pd.DataFrame, lower: Lower | None = None) -> pd.DataFrame:
         size, keep = self._recipe.compute.answer_batch_trees, self._scratch / name.replace(" ", "-")

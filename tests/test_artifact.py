@@ -16,7 +16,7 @@ from twinforge.artifact import Twin, answers_of
 from twinforge.errors import UserError
 from twinforge.files import read_json, read_table
 from twinforge.manifest import REQUIRED, verify
-from twinforge.records import ANSWER, SKILLS, asked_text, criteria_of
+from twinforge.records import ANSWER, SKILLS
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def test_a_pickled_adapter_beside_the_safe_one_is_refused(copy: Path, base: str)
 def test_export_gives_the_decision_pipeline_the_same_probabilities(folder: Path, base: str, tmp_path: Path) -> None:
     from transformers import pipeline
 
-    from twinforge.export import export_merged
+    from twinforge.export import decision_request, export_merged
 
     twin, out = Twin.open(folder, base), tmp_path / "merged"
     assert 0 < export_merged(twin, out) < 1e-4
@@ -138,8 +138,7 @@ def test_export_gives_the_decision_pipeline_the_same_probabilities(folder: Path,
     choices = twin.examples[twin.examples["kind"] == "choice"]
     expected = twin.ask_model(choices)
     for (_, row), p in zip(choices.iterrows(), expected["p"], strict=True):
-        question = {"type": "choice", "instructions": asked_text(row), "criteria": criteria_of(row)}
-        found = decide({"state": row["context"], "questions": {"q": question}})["q"]["probabilities"]
+        found = decide(decision_request(row))["q"]["probabilities"]
         np.testing.assert_allclose(list(found.values()), p, atol=1e-4)
     config = read_json(out / "config.json")
     assert "context_tree" not in str(config) and config["use_cache"] is True

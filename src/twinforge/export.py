@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -75,11 +76,14 @@ def _exported_answers(folder: Path, choices: pd.DataFrame) -> list[list[float]]:
     decide = pipeline("decision", model=str(folder), dtype="float32", device="cpu")
     found = []
     for _, row in choices.iterrows():
-        question = {"type": "choice", "instructions": asked_text(row), "criteria": criteria_of(row)}
-        found.append(
-            list(decide({"state": row["context"], "questions": {"q": question}})["q"]["probabilities"].values())
-        )
+        found.append(list(decide(decision_request(row))["q"]["probabilities"].values()))
     return found
+
+
+def decision_request(row: pd.Series) -> dict[str, Any]:
+    """A choice question, a row of `records.QUESTION`, as transformers' decision pipeline takes it; it is named "q"."""
+    question = {"type": "choice", "instructions": asked_text(row), "criteria": criteria_of(row)}
+    return {"state": row["context"], "questions": {"q": question}}
 
 
 def _difference(left: list[list[float]], right: list[list[float]]) -> float:

@@ -11,16 +11,12 @@ from transformers import pipeline
 from tests.model.tiny import questions, save_tiny, tokenizer
 from tests.synthetic import question
 from twinforge.errors import UserError
+from twinforge.export import decision_request
 from twinforge.model.answers import answer, plan
 from twinforge.model.base import load_base
 from twinforge.model.prompt import INSTRUCTION, Prompt
-from twinforge.records import asked_text, criteria_of
 
 PROMPT = Prompt.of(tokenizer())
-
-
-def request(context: str, text: str, options: dict[str, str | None]) -> dict:
-    return {"state": context, "questions": {"q": {"type": "choice", "instructions": text, "criteria": options}}}
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +40,7 @@ def test_decision_pipeline_sees_the_same_tokens_and_says_the_same(exported: Path
     )
     answers = answer(model, PROMPT, plan(PROMPT, frame), frame["id"].tolist(), 2)
     for i, row in frame.iterrows():
-        asked = request(row["context"], asked_text(row), criteria_of(row))
+        asked = decision_request(row)
         ((inputs, _),) = decide.decision_config.prepare_inputs(asked, decide.tokenizer)
         ours = PROMPT.context_ids(row["context"]) + PROMPT.question_ids(row)
         assert inputs["input_ids"][0].tolist() == ours

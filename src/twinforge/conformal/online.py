@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from twinforge.conformal.threshold import Floats
+from twinforge.conformal.threshold import Floats, check_share
 from twinforge.errors import UserError
 
 Follower_ = TypeVar("Follower_", bound="Follower")
@@ -202,7 +202,6 @@ def level_of(scores: Floats, score: float) -> float:
 
 
 def _check(alpha: float, **positive: float) -> None:
-    if not 0 < alpha < 1:
-        raise UserError(f"alpha {alpha}: give a share between 0 and 1, e.g. 0.1 for sets that hold 9 truths in 10")
+    check_share("alpha", alpha, ", e.g. 0.1 for sets that hold 9 truths in 10")
     if bad := [f"{name} {value}" for name, value in positive.items() if not value > 0]:
         raise UserError(f"{', '.join(bad)}: give a number above 0")

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from twinforge.conformal.threshold import Floats
+from twinforge.conformal.threshold import Floats, check_share
 from twinforge.errors import UserError
 
 
@@ -72,7 +72,7 @@ def learn_then_test(
     """
     if len(losses) != len(limits) or not len(losses):
         raise UserError(f"{len(losses)} tables of losses for {len(limits)} limits; give one of each a risk")
-    _share("delta", delta)
+    check_share("delta", delta)
     p = np.max([p_values(_losses(table, 1.0), limit) for table, limit in zip(losses, limits, strict=True)], axis=0)
     if method == "bonferroni":
         return np.flatnonzero(p <= delta / len(p))
@@ -83,7 +83,7 @@ def learn_then_test(
 def p_values(losses: Floats, limit: float) -> Floats:
     """P-values of "the mean loss exceeds `limit`" for losses (n, m) in [0, 1]: exact where all are 0 or 1, else
     Hoeffding-Bentkus (Bates et al. 2021, theorem 2 with equation 9)."""
-    _share("limit", limit)
+    check_share("limit", limit)
     n, mean = len(losses), losses.mean(axis=0) if len(losses) else np.ones(losses.shape[1])
     binary = np.isin(losses, (0.0, 1.0)).all(axis=0)
     counts = np.ceil(n * mean - 1e-9)
@@ -127,8 +127,8 @@ class Selective:
             Lengths that differ, a NaN confidence, or shares outside (0, 1).
         """
         confidence, correct = np.asarray(confidence, float), np.asarray(correct, bool)
-        _share("risk", risk)
-        _share("delta", delta)
+        check_share("risk", risk)
+        check_share("delta", delta)
         if confidence.shape != correct.shape or confidence.ndim != 1:
             raise UserError(
                 f"confidence {confidence.shape} and correct {correct.shape}: give two vectors of one length"
@@ -161,8 +161,8 @@ class Selective:
 
 def smallest_n(risk: float, delta: float) -> int:
     """Fewest calibration rows with which anything can be answered: (1 - risk)^n <= delta."""
-    _share("risk", risk)
-    _share("delta", delta)
+    check_share("risk", risk)
+    check_share("delta", delta)
     return math.ceil(math.log(delta) / math.log1p(-risk))
 
 
@@ -175,8 +175,3 @@ def _losses(losses: Floats, most: float) -> Floats:
             f"losses must be numbers from 0 to {most:g}; found {losses[~((losses >= 0) & (losses <= most))][0]}"
         )
     return losses
-
-
-def _share(name: str, value: float) -> None:
-    if not 0 < value < 1:
-        raise UserError(f"{name} {value}: give a share between 0 and 1")

@@ -34,12 +34,17 @@ def threshold_of(scores: Floats, alpha: float) -> float:
     UserError
         alpha is outside (0, 1), or a score is NaN.
     """
-    if not 0 < alpha < 1:
-        raise UserError(f"alpha {alpha}: give a share between 0 and 1, e.g. 0.1 for sets that hold 9 truths in 10")
+    check_share("alpha", alpha, ", e.g. 0.1 for sets that hold 9 truths in 10")
     if np.isnan(scores).any():
         raise UserError(f"{np.isnan(scores).sum()} of {len(scores)} conformal scores are NaN; answer those rows again")
     k = rank(len(scores), alpha)
     return math.inf if k > len(scores) else float(np.partition(scores, k - 1)[k - 1])
+
+
+def check_share(name: str, value: float, hint: str = "") -> None:
+    """Raise `UserError` unless the value lies strictly between 0 and 1."""
+    if not 0 < value < 1:
+        raise UserError(f"{name} {value}: give a share between 0 and 1{hint}")
 
 
 def mapie_can(n: int, alpha: float) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.sectors.energy.world import Fresh, rating, recipe, states_of
+from tests.sectors.energy.world import MISREPORTED, Fresh, factor, faulty, recipe, states_of
 from twinforge.records import OBSERVATION, OUTCOME
 from twinforge.sectors import Episode
 from twinforge.sectors.energy.contingency import Solver
@@ -17,21 +17,6 @@ from twinforge.sectors.energy.grid import Injections
 from twinforge.sectors.energy.plan import Day
 from twinforge.sectors.energy.settings import Settings
 from twinforge.sectors.energy.tables import Table
-
-NO_FAULT, MISREPORTED, STUCK = 0, 3, 2
-
-
-def faulty(fresh: list[Fresh], kind: int) -> list[Fresh]:
-    found = [f for f in fresh if f.fault[0] == kind]
-    assert len(found) >= 4
-    return found
-
-
-def factor(f: Fresh, settings: Settings, hours: float = 0) -> float:
-    """Rating in force, from the profiles and the settings."""
-    wind = f.solver.grid.sgens["kind"] == "wind"
-    share = f.injections(hours).p_sgen[wind].sum() / f.solver.grid.sgens["rating_mw"][wind].sum()
-    return rating(settings, f.day.start.month, f.step / 4 + hours, float(share))
 
 
 def test_frames_have_the_columns_of_the_lake(simulated: list[tuple[Day, Episode]]) -> None:

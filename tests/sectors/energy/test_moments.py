@@ -11,28 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.sectors.energy.world import Fresh, rating, recipe, states_of
+from tests.sectors.energy.world import MISREPORTED, NO_FAULT, STUCK, Fresh, faulty, recipe, states_of
 from twinforge.sectors import Episode
 from twinforge.sectors.energy.contingency import Solver
 from twinforge.sectors.energy.days import simulate
 from twinforge.sectors.energy.grid import Grid
 from twinforge.sectors.energy.plan import BIASED, Day
 from twinforge.sectors.energy.settings import Settings
-
-NO_FAULT, MISREPORTED, STUCK = 0, 3, 2
-
-
-def faulty(fresh: list[Fresh], kind: int) -> list[Fresh]:
-    found = [f for f in fresh if f.fault[0] == kind]
-    assert len(found) >= 4
-    return found
-
-
-def factor(f: Fresh, settings: Settings, hours: float = 0) -> float:
-    """Rating in force, from the profiles and the settings."""
-    wind = f.solver.grid.sgens["kind"] == "wind"
-    share = f.injections(hours).p_sgen[wind].sum() / f.solver.grid.sgens["rating_mw"][wind].sum()
-    return rating(settings, f.day.start.month, f.step / 4 + hours, float(share))
 
 
 def test_a_misreported_line_is_open_in_truth_and_closed_on_paper(fresh: list[Fresh]) -> None:

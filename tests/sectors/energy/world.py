@@ -15,6 +15,8 @@ from twinforge.sectors.energy.grid import Injections
 from twinforge.sectors.energy.plan import Day
 from twinforge.sectors.energy.settings import Settings
 
+NO_FAULT, MISREPORTED, STUCK = 0, 3, 2
+
 
 def recipe(
     states: int = 8, start: date | None = None, system: dict[str, Any] | None = None, **lake: Any
@@ -79,3 +81,16 @@ def rating(settings: Settings, month: int, hour: float, wind_share: float) -> fl
     assert (settings.winter_rating, settings.summer_rating) == (1.08, 0.95)
     factor *= settings.night_rating if not 6 <= hour < 20 else 1.0
     return factor * (settings.wind_rating if wind_share >= 0.5 else 1.0)
+
+
+def faulty(fresh: list[Fresh], kind: int) -> list[Fresh]:
+    found = [f for f in fresh if f.fault[0] == kind]
+    assert len(found) >= 4
+    return found
+
+
+def factor(f: Fresh, settings: Settings, hours: float = 0) -> float:
+    """Rating in force, from the profiles and the settings."""
+    wind = f.solver.grid.sgens["kind"] == "wind"
+    share = f.injections(hours).p_sgen[wind].sum() / f.solver.grid.sgens["rating_mw"][wind].sum()
+    return rating(settings, f.day.start.month, f.step / 4 + hours, float(share))
