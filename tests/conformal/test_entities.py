@@ -110,6 +110,22 @@ def test_how_far_a_set_must_reach() -> None:
     assert needed(query, score, gold, "all", {"a": 3, "b": 1})[1][0] == math.inf
 
 
+def test_to_hold_all_of_none_needs_nothing() -> None:
+    """Queries without any gold count as held; where nearly all are such, nothing needs to be kept."""
+    query, score = np.repeat(np.arange(40), 2), np.tile([0.3, 0.8], 40)
+    gold = np.zeros(80, bool)
+    total = dict.fromkeys(range(41), 0)  # the last has no candidate at all
+    _, need = needed(query, score, gold, "all", total)
+    assert len(need) == 41 and np.isneginf(need).all()
+    fitted = Entities.fit(query, score, gold, ALPHA, "all", total)
+    assert not fitted.keep(score).any() and fitted.unreached == 0
+    gold[::2] = True
+    some = Entities.fit(query, score, gold, ALPHA, "all", {**dict.fromkeys(range(40), 1), 40: 0})
+    assert some.least == pytest.approx(0.3) and some.keep(score).all()
+    with pytest.raises(UserError, match="0 gold candidates of 0"):
+        needed(query[:2], score[:2], np.zeros(2, bool), "any", {0: 0})
+
+
 def test_saved_and_read_back_it_keeps_the_same() -> None:
     query, score, gold, total = world(np.random.default_rng(3), N)
     fitted = Entities.fit(query, score, gold, ALPHA, "any", total)

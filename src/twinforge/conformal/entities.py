@@ -54,7 +54,8 @@ class Entities:
         ----------
         query : (r,) which query a candidate is of. score : (r,) higher is likelier. gold : (r,) whether it answers.
         gold_total : gold answers of each query, found or not, for all queries (those without a candidate too); without it,
-            every query is taken to have just the gold among its candidates, and at least one.
+            every query is taken to have just the gold among its candidates, and at least one. To cover all of none, a query
+            needs nothing.
 
         Raises
         ------
@@ -62,9 +63,9 @@ class Entities:
             A level that too few queries or missing gold put out of reach, NaN scores, or lengths that differ.
         """
         keys, need = needed(query, score, gold, cover, gold_total)
-        lost = int(np.isinf(need).sum())
+        lost = int(np.isposinf(need).sum())
         threshold = threshold_of(need, alpha)
-        if math.isinf(threshold):
+        if threshold == math.inf:
             lowest = lowest_alpha(need)
             why = (
                 f"{lost} of {len(need)} queries lack gold among their candidates"
@@ -100,7 +101,8 @@ def needed(
     cover: Cover,
     gold_total: Mapping[Any, int] | None = None,
 ) -> tuple[list[Any], Floats]:
-    """Each query and how far down the scores its set must reach, as minus the score: infinite where it can't."""
+    """Each query and how far down the scores its set must reach, as minus the score: infinite where it can't, -infinite where
+    it needs nothing."""
     query, score, gold = np.asarray(query), np.asarray(score, float), np.asarray(gold, bool)
     if not len(query) == len(score) == len(gold):
         raise UserError(
@@ -123,18 +125,18 @@ def needed(
     need = []
     for key, total in totals.items():
         count = int(found[at[key]]) if key in at else 0
-        if count > total or total < 1:
+        if count > total or total < (cover == "any"):
             raise UserError(
                 f"query {key!r}: {count} gold candidates of {total} gold answers; give at least one, and all of them"
             )
         whole = count > 0 if cover == "any" else count == total
-        need.append(float(reach[at[key]]) if whole else math.inf)
+        need.append((float(reach[at[key]]) if count else -math.inf) if whole else math.inf)
     return list(totals), np.array(need)
 
 
 def lowest_alpha(need: Floats) -> float:
     """The lowest alpha with a finite threshold, given how far each query's set must reach; 1: there is none."""
-    n, finite = len(need), int(np.isfinite(need).sum())
+    n, finite = len(need), int((need < math.inf).sum())
     alpha = 1 - finite / (n + 1)
     return next((a for a in (alpha, math.nextafter(alpha, 1), alpha + 1e-12) if a < 1 and rank(n, a) <= finite), 1.0)
 
