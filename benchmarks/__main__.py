@@ -36,7 +36,7 @@ from twinforge.model.base import base_folder, load_base
 from twinforge.model.few_shot import answer_ids
 from twinforge.model.prompt import Prompt
 from twinforge.recipe import read_slice
-from twinforge.records import QUESTION, space_of
+from twinforge.records import QUESTION
 from twinforge.training.finetune import adapt
 from twinforge.training.trainer import tree_loss
 from twinforge.training.trees import collate, lessons
@@ -164,9 +164,8 @@ def peer_trainer(recipe: Any) -> Callable[[pd.DataFrame], float]:
 
 def example(prompt: Prompt, row: pd.Series) -> dict[str, list[int]]:
     """One question as TRL takes it: its tokens, and those of the answer as labels."""
-    space = space_of(row)
     asked = prompt.context_ids(row["context"]) + prompt.question_ids(row)
-    told = answer_ids(prompt, space, row["truth"])
+    told = answer_ids(prompt, row)
     return {"input_ids": asked + told, "labels": [-100] * len(asked) + told}
 
 

@@ -41,8 +41,21 @@ MEANS = (
         "share right; a number within its tolerance, an unanswerable one refused",
         share=True,
     ),
-    Measure("log_score", "log_score", "higher", "mean ln p(truth), nats (numbers: mass of the nearest grid value)"),
-    Measure("brier", "brier", "lower", "choices: squared distance of p from the truth, 0 to 2"),
+    Measure(
+        "log_score",
+        "log_score",
+        "higher",
+        "mean ln p(truth), nats (numbers: mass of the nearest grid value; sets: summed)",
+    ),
+    Measure(
+        "brier",
+        "brier",
+        "lower",
+        "choices: squared distance of p from the truth, 0 to 2; sets: mean squared error a candidate, 0 to 1",
+    ),
+    Measure(
+        "set_f1", "set_f1", "higher", "sets: F1 of the nodes said, a question; 1 where rightly none, 0 where refused"
+    ),
     Measure(
         "interval_score",
         "interval_score",
@@ -52,7 +65,7 @@ MEANS = (
     ),
     Measure("mae", "error", "lower", "numbers: mean absolute error of the median", unit=True),
     Measure("coverage", "covered", "inside", "share of truths in the calibrated set", share=True),
-    Measure("set_size", "size", "lower", "choices: labels in the calibrated set"),
+    Measure("set_size", "size", "lower", "labels or nodes in the calibrated set"),
     Measure("width", "width", "lower", "numbers: width of the calibrated interval", unit=True),
     Measure("abstention", "refused", "lower", "share refused", share=True),
     Measure("false_refusal", "false_refusal", "lower", "share of the answerable refused", share=True),

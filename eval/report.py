@@ -16,7 +16,7 @@ from markupsafe import Markup
 from eval.measures import MEANS, OTHERS
 from eval.plots import INK
 from eval.verdict import BAD, GateReport
-from twinforge.records import REFUSAL, space_of
+from twinforge.records import REFUSAL, set_text, space_of
 
 MODELS = (
     "twin",
@@ -141,22 +141,23 @@ def worst_answers(table: pd.DataFrame, questions: pd.DataFrame, answers: pd.Data
 
 
 def _told(row: pd.Series, question: pd.Series, p: np.ndarray) -> dict[str, Any]:
-    choice = question["kind"] == "choice"
-    known = pd.notna(row["low"]) and not choice
+    space, known = space_of(question), pd.notna(row["low"]) and question["kind"] == "number"
     return {
         **{name: question[name] for name in ("skill", "text", "episode", "evidence", "context")},
         "time": f"{question['time']:%Y-%m-%d %H:%M}",
-        "said": _words(question, row["predicted"]),
-        "truth": _words(question, row["truth"]),
+        "said": _words(question, row["predicted"], space.decide_set(p)),
+        "truth": _words(question, row["truth"], question["gold"]),
         "confidence": f"{row['confidence']:.0%}",
         "interval": f"{row['low']:g} to {row['high']:g} {question['unit']}" if known else "",
-        "spread": _spread(space_of(question).labels, p) if choice else "",
+        "spread": "" if space.kind == "number" else _spread(space.labels, p),
     }
 
 
-def _words(question: pd.Series, answer: float) -> str:
+def _words(question: pd.Series, answer: float, members: Sequence[int]) -> str:
     if pd.isna(answer):
         return REFUSAL
+    if question["kind"] == "entities":
+        return set_text(question["options"], members, int(answer))
     return str(question["options"][int(answer)]) if question["kind"] == "choice" else f"{answer:g} {question['unit']}"
 
 

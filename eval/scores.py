@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from twinforge.errors import UserError
-from twinforge.records import REFUSAL
+from twinforge.records import REFUSAL, membership, same_set
 
 FLOOR = 1e-9  # the least probability that the log score sees: no answer costs more than 20.7 nats
 SLACK = 1e-9  # float noise allowed where a number is held against its tolerance
@@ -17,7 +17,7 @@ SLACK = 1e-9  # float noise allowed where a number is held against its tolerance
 _TEXT = ("question", "episode", "split", "skill", "asked", "kind", "unit", "model", "label_true", "label_said")
 _NUMBER = (
     *("truth", "predicted", "right", "refused", "false_refusal", "refusal_recall", "confidence"),
-    *("log_score", "brier", "error", "interval_score", "low", "high", "covered", "size", "width", "regret"),
+    *("log_score", "brier", "set_f1", "error", "interval_score", "low", "high", "covered", "size", "width", "regret"),
     *("tokens", "seconds", "scale"),
 )
 SCORE = pa.schema(
@@ -63,9 +63,11 @@ def score(
     answers : frame of `records.ANSWER` columns.
     alpha : the interval score and the model's own interval are central at 1 - alpha.
     sets : frame of columns `SETS`, the calibrated sets, where the model has them: covered, refusal (in the set), size
-        (choices), low and high (numbers).
+        (labels or nodes), low and high (numbers).
 
-    A choice is refused when the refusal is the likeliest, a number when its refusal is above one half. `error` and
+    A choice is refused when the refusal is the likeliest, a number or a set when its refusal is above one half. A set is right
+    when it is just the true one, none missing; its `log_score` is summed and its `brier` averaged over all that happened
+    (`records.membership`), its `confidence` is the product of that of its parts. `error` and
     `interval_score` look at the distribution over values with the refusal taken out, also where it was refused (a model can't
     better them by refusing). `regret` of a refusal is that of the worst option. Interval score: Gneiting and Raftery (2007),
     equation 43.
@@ -73,12 +75,12 @@ def score(
     Raises
     ------
     UserError
-        Answers to unknown questions, two answers to one, vectors of the wrong length or not summing to one.
+        Answers to unknown questions, two answers to one, vectors of the wrong length or no probabilities.
     """
     rows = _joined(questions, answers, model)
     parts = [
         part
-        for kind, columns in (("choice", _choice), ("number", _number))
+        for kind, columns in (("choice", _choice), ("number", _number), ("entities", _entities))
         if len(frame := rows[rows["kind"] == kind])
         for part in [frame.assign(**columns(frame, alpha))]
     ]
@@ -95,7 +97,7 @@ def rule_wrong(questions: pd.DataFrame) -> pd.Series:
     missed = (questions["rule"] - questions["truth"]).abs() > questions["tolerance"].fillna(0.0) + SLACK
     both_refuse = questions["rule"].isna() & questions["truth"].isna()
     one_refuses = questions["rule"].isna() ^ questions["truth"].isna()
-    return questions["rule_defined"].astype(bool) & (missed | one_refuses) & ~both_refuse
+    return questions["rule_defined"].astype(bool) & (missed | one_refuses | ~same_set(questions)) & ~both_refuse
 
 
 def _joined(questions: pd.DataFrame, answers: pd.DataFrame, model: str) -> pd.DataFrame:
@@ -110,8 +112,9 @@ def _joined(questions: pd.DataFrame, answers: pd.DataFrame, model: str) -> pd.Da
     keep = questions.rename(columns={"id": "question"}).assign(rule_wrong=rule_wrong(questions).to_numpy())
     rows = answers.merge(keep, on="question", validate="one_to_one")
     count = ((rows["high"] - rows["low"]) / rows["step"]).round() + 1
-    size = rows["options"].map(len).astype(float).where(rows["kind"] == "choice", count) + 1
-    proper = ((rows["p"].map(np.sum) - 1).abs() < 1e-3) & (rows["p"].map(np.min) >= 0)
+    size = rows["options"].map(len).astype(float).where(rows["kind"] != "number", count) + 1
+    whole = ((rows["p"].map(np.sum) - 1).abs() < 1e-3).where(rows["kind"] != "entities", rows["p"].map(np.max) <= 1)
+    proper = whole & (rows["p"].map(np.min) >= 0)
     wrong = (rows["p"].map(len) != size) | ~proper
     if wrong.any():
         raise UserError(
@@ -150,6 +153,33 @@ def _choice(rows: pd.DataFrame, alpha: float) -> dict[str, np.ndarray]:
         "label_said": np.array(
             [f"{asked}: {row[i]}" for asked, row, i in zip(rows["asked"], labels, said, strict=True)]
         ),
+        "low": np.full(len(rows), np.nan),
+        "high": np.full(len(rows), np.nan),
+        "scale": np.ones(len(rows)),
+    }
+
+
+def _entities(rows: pd.DataFrame, alpha: float) -> dict[str, np.ndarray]:
+    spread, truth = Spread.of(rows["p"]), rows["truth"].to_numpy()
+    refused, unknown = spread.refusal > 0.5, np.isnan(truth)
+    happened = Spread.of(pd.Series([membership(row) for _, row in rows.iterrows()])).mass
+    asked = np.arange(spread.mass.shape[1]) < spread.length[:, None]
+    gold, said = (happened == 1) & asked, (spread.mass > 0.5) & ~refused[:, None]
+    hits, count = (gold & said).sum(1), said.sum(1)
+    exact = ~refused & (hits == count) & (hits == truth)
+    p_true = np.where(asked & ~unknown[:, None], np.where(gold, spread.mass, 1 - spread.mass), 1.0)
+    refusal = np.where(unknown, spread.refusal, 1 - spread.refusal)
+    parts = np.where(unknown, 0, spread.length) + 1
+    sure = np.where(asked, np.maximum(spread.mass, 1 - spread.mass), 1.0).prod(1)
+    both = np.where(count + truth > 0, 2 * hits / np.where(count + truth > 0, count + truth, 1), 1.0)
+    return {
+        "predicted": np.where(refused, np.nan, count),
+        "refused": refused.astype(float),
+        "right": np.where(unknown, refused, exact).astype(float),
+        "confidence": np.where(refused, spread.refusal, (1 - spread.refusal) * sure),
+        "log_score": np.log(np.maximum(p_true, FLOOR)).sum(1) + np.log(np.maximum(refusal, FLOOR)),
+        "brier": (((1 - p_true) ** 2).sum(1) + (1 - refusal) ** 2) / parts,
+        "set_f1": np.where(unknown, np.nan, np.where(refused, 0.0, both)),
         "low": np.full(len(rows), np.nan),
         "high": np.full(len(rows), np.nan),
         "scale": np.ones(len(rows)),

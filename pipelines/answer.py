@@ -73,7 +73,7 @@ class Desk:
         tuned = [self._answer("llm test", trees, test, shared), self._answer("llm", plan(self._prompt, rest), rest)]
         return {
             "base": plain,
-            "base-prior": prior_corrected(plain, group_of(test), prior, group_of(known)),
+            "base-prior": prior_corrected(plain, group_of(test), test["kind"], prior, group_of(known)),
             "base-few": few,
             "llm": pd.concat(tuned).set_index("question").loc[everything["id"]].reset_index(),
         }

@@ -84,7 +84,7 @@ def calibrated_sets(
         else:
             continue
         sets = own.sets(questions, rows, model)
-        size = sets["members"].map(len).astype(float).where(sets["kind"] == "choice")
+        size = sets["members"].map(len).astype(float).where(sets["kind"] != "number")
         found[model] = sets.assign(covered=covered(questions, sets), size=size)
     return found
 

@@ -6,14 +6,17 @@ models/SECTOR/integration.json and data/integrated/SECTOR/twin.parquet (all that
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
 from pipelines import Paths, run
-from twinforge.agents.integration import Integration, fit
+from twinforge.agents.integration import Integration, fit, pairs
 from twinforge.errors import UserError
 from twinforge.files import read_table, write_json, write_table
-from twinforge.records import ANSWER, QUESTION, SPLITS, space_of
+from twinforge.records import ANSWER, QUESTION, SPLITS, membership, space_of
 
 MODELS = ("llm", "boost", "rule")
 
@@ -35,10 +38,31 @@ def main(sector: str) -> None:
 def fit_on(asked: pd.DataFrame, parts: dict[str, list[np.ndarray | None]]) -> Integration:
     """Fit on the validation rows among the questions (only train has any)."""
     rows = np.flatnonzero(asked["validation"].to_numpy(dtype=bool))
-    chosen = asked.iloc[rows]
-    truth = [space_of(row).index(row["truth"]) for _, row in chosen.iterrows()]
-    groups = (chosen["asked"] + "/" + chosen["kind"]).tolist()
-    return fit({m: [p[i] for i in rows] for m, p in parts.items()}, truth, groups, chosen["episode"].tolist())
+    told = [fact for row in rows for fact in facts(asked.iloc[row], {m: p[row] for m, p in parts.items()})]
+    vectors = {model: [fact.parts[model] for fact in told] for model in parts}
+    return fit(vectors, [f.truth for f in told], [f.group for f in told], [f.episode for f in told])
+
+
+@dataclass(frozen=True)
+class Fact:
+    """What happened, as the index of the truth in the vectors that the models gave for it (None: no answer)."""
+
+    parts: Mapping[str, np.ndarray | None]
+    truth: int
+    group: str
+    episode: str
+
+
+def facts(question: pd.Series, parts: Mapping[str, np.ndarray | None]) -> list[Fact]:
+    """One a question; of a set one a candidate and one for the refusal, each a yes or no."""
+    group, episode = f"{question['asked']}/{question['kind']}", str(question["episode"])
+    if question["kind"] != "entities":
+        return [Fact(parts, space_of(question).index(question["truth"]), group, episode)]
+    happened = membership(question)
+    return [
+        Fact({m: None if p is None else pairs(p[i]) for m, p in parts.items()}, int(happened[i]), group, episode)
+        for i in np.flatnonzero(~np.isnan(happened))
+    ]
 
 
 def twin_answers(

@@ -12,6 +12,7 @@ from typing import Any
 
 from pipelines import Paths, run
 from twinforge.card import About, card
+from twinforge.conformal.calibration import Calibration
 from twinforge.errors import UserError
 from twinforge.files import read_json, read_table, replacing, write_json, write_table
 from twinforge.lake.quality import check_readings
@@ -145,7 +146,16 @@ def _about(paths: Paths, recipe: Slice, plugin: Sector, base: dict[str, Any]) ->
             "Questions about simulated states; every truth comes from the simulator. The model, the experts and the "
             "estimates see faulty sensor readings only (noise, gaps, biases, by the recipe). Splits are whole episodes.",
         ),
-        limits=("Truths are a simulator's. Nothing here was held against a real plant.",),
+        limits=("Truths are a simulator's. Nothing here was held against a real plant.", *_out_of_reach(paths)),
+    )
+
+
+def _out_of_reach(paths: Paths) -> tuple[str, ...]:
+    """The twin's promises that are kept by giving everything, each with its reason."""
+    notes = Calibration.load(paths.calibration).out_of_reach()
+    return tuple(
+        f"The sets of `{group}` hold every candidate: the promised level can't be reached ({note})."
+        for group, note in sorted(notes.items())
     )
 
 

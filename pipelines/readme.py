@@ -39,14 +39,18 @@ def results(quality: Mapping[str, Any]) -> str:
     parts = [
         accuracy("Accuracy on `test`, 95 % interval", test),
         accuracy("The same where the rule is wrong", quality.get("test|rule-wrong", {})),
+        accuracy("F1 of the said sets on `test`", test, "set_f1"),
         accuracy("Accuracy on `shift`: later weeks and other regimes", quality["shift"]),
         guarantees(test),
     ]
     return "\n\n".join(part for part in parts if part)
 
 
-def accuracy(title: str, skills: Mapping[str, Any]) -> str:
-    found = {skill: cells["accuracy"] for skill, cells in skills.items() if cells.get("accuracy")}
+def accuracy(title: str, skills: Mapping[str, Any], measure: str = "accuracy") -> str:
+    """One measure in percent, skills down and models across; "all" is left out where one skill alone has it."""
+    found = {skill: cells[measure] for skill, cells in skills.items() if cells.get(measure)}
+    if len(found) == 2:
+        found.pop("all", None)
     models = [m for m in MODELS if any(m in cells for cells in found.values())]
     if not models:
         return ""
@@ -75,7 +79,7 @@ def guarantees(skills: Mapping[str, Any]) -> str:
                 *(_twin(cells, name) for name in ("set_size", "width", "regret")),
             )
         )
-    head = ("skill", "n", "coverage", "promise", "labels in the set", "width, %", "regret, points")
+    head = ("skill", "n", "coverage", "promise", "labels or nodes in the set", "width, %", "regret, points")
     return "**The twin's guaranteed sets and intervals on `test`**\n\n" + table(head, rows)
 
 

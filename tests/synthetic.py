@@ -26,6 +26,9 @@ def question(n: int, episode: str, asked: str, **values: Any) -> dict[str, Any]:
         "tolerance": 0.0,
         "payoff": [],
         "validation": False,
+        "gold": [],
+        "gold_total": 0,
+        "rule_gold": [],
     }
     row |= {"rule": np.nan, "rule_defined": False, "persistence": np.nan, "copy": np.nan, "truth": np.nan}
     row["id"] = f"{asked}-{values.get('kind', 'choice')}-{n}"
@@ -77,6 +80,25 @@ def numbers(n: int, rng: np.random.Generator, asked: str = "forecast", unknown: 
             x[0], truth, values["rule"] = np.nan, np.nan, np.nan
         space = {"kind": "number", "unit": "%", "high": 120.0, "tolerance": 5.0}
         rows.append(question(i, f"day-{i // 10}", asked, features=[list(x)], truth=truth, **space, **values))
+    return rows
+
+
+def sets(n: int, rng: np.random.Generator, asked: str = "dependency", unknown: float = 0.1) -> list[dict[str, Any]]:
+    """Three to six candidates with a row of features each; those whose first is above 0.3 belong to the set, one in twelve of
+    the sets has one more that is no candidate, and the rule errs on one candidate in ten."""
+    rows = []
+    for i in range(n):
+        k = int(rng.integers(3, 7))
+        x = rng.normal(size=(k, 2))
+        gold, said = x[:, 0] > 0.3, (x[:, 0] > 0.3) ^ (rng.random(k) < 0.1)
+        known, more = rng.random() >= unknown, int(rng.random() < 1 / 12)
+        if not known:
+            x[:, 0], gold, said = np.nan, gold & False, said & False
+        values = {"options": [f"node {j}" for j in range(k)], "features": x.tolist(), "rule_defined": True}
+        values |= {"gold": np.flatnonzero(gold).tolist(), "rule_gold": np.flatnonzero(said).tolist()}
+        values["gold_total"] = int(gold.sum()) + more if known else 0
+        values |= {"truth": float(values["gold_total"]), "rule": float(said.sum())} if known else {}
+        rows.append(question(i, f"day-{i // 10}", asked, kind="entities", **values))
     return rows
 
 

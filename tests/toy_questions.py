@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tests import toy_water as water
-from tests.toy_terms import ACTIONS, BY_NAME, CAUSES, CLAUSES, LEVEL, PUMPS, TANKS
+from tests.toy_terms import ACTIONS, BY_NAME, CAUSES, CLAUSES, LEVEL, PUMPS, TANKS, USERS
 from twinforge.records import AnswerSpace
 from twinforge.sectors import State, Template
 
@@ -70,14 +70,16 @@ def _row(
     readable = not any(math.isnan(state.get(*reading)) for reading in body.pop("needs"))
     known = readable and all(slots[slot] in _choices(kind) for slot, kind in template.slots.items())
     if not known:
-        body.update(truth=math.nan, payoff=[], evidence="the asset or its reading is not there")
+        body.update(truth=math.nan, payoff=[], gold=[], evidence="the asset or its reading is not there")
     row = {
         "skill": template.skill if known else "unanswerable", "asked": template.skill, "template": template.name,
         "context": context(state), "facts": "", "notes": [], "text": phrase.format(**slots), "kind": space.kind, "options": list(space.options),
         "unit": space.unit, "low": space.low, "high": space.high, "step": space.step, "tolerance": space.tolerance,
         "payoff": [], "persistence": math.nan, "copy": math.nan, "rule": math.nan, "rule_defined": True,
+        "gold": [], "gold_total": 0, "rule_gold": [],
     }  # fmt: skip
-    return row | body
+    row |= body
+    return row | {"gold_total": len(row["gold"])}
 
 
 def _true(state: State, kind: str, cause: str, horizon: float, asset: str, quantity: str = "level") -> float:
@@ -159,17 +161,19 @@ def _clause(state: State, *_: Any) -> dict[str, Any]:
             "features": [_signals(state)]}  # fmt: skip
 
 
-def _cut(cause: str, on: list[float]) -> float:
+def _cut(cause: str, on: list[float]) -> list[int]:
+    """Who of USERS is cut off, by index."""
     lost = [cause == pump or not running for pump, running in zip(PUMPS, on, strict=True)]
-    return 3.0 if all(lost) else 2.0 if cause == "valve V1" else 0.0
+    return [0, 1] if all(lost) else [1] if cause == "valve V1" else []
 
 
 def _dry(state: State, slots: Mapping[str, str], _: tuple[str, ...]) -> dict[str, Any]:
     cause = slots["cause"]
     true, read = ([_true(state, "later", "", 0, p, "status") for p in PUMPS], [state.get(p, "status") for p in PUMPS])
-    return {"truth": math.nan if any(map(math.isnan, true)) else _cut(cause, true), "rule": _cut(cause, read),
+    gold, said = ([] if any(map(math.isnan, on)) else _cut(cause, on) for on in (true, read))
+    return {"truth": math.nan if any(map(math.isnan, true)) else float(len(gold)), "gold": gold, "rule": float(len(said)), "rule_gold": said,
             "needs": [(p, "status") for p in PUMPS], "evidence": "pumps -> tank A -> farm; tank A -> valve V1 -> tank B -> town",
-            "features": [_signals(state, _place(cause, CAUSES))]}  # fmt: skip
+            "features": [_signals(state, _place(cause, CAUSES), float(i)) for i in range(len(USERS))]}  # fmt: skip
 
 
 def _act(state: State, slots: Mapping[str, str], options: tuple[str, ...]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from twinforge.sectors import Clause, Template
 NAME = "toy"
 TANKS, PUMPS, CAUSES = ("tank A", "tank B"), ("pump P1", "pump P2"), ("pump P1", "pump P2", "valve V1")
 ACTIONS = ("do nothing", "start pump P1", "stop pump P1", "start pump P2", "stop pump P2", "close valve V1")
+USERS = ("farm", "town")
 FAULTS = ("nothing", "level sensor of tank A is biased", "level sensor of tank B is stuck", "status of pump P2 is false",
           "valve V1 is clogged")  # fmt: skip
 HOURS = tuple(range(4, 24))  # of the day, when readings are taken
@@ -63,9 +64,9 @@ TEMPLATES = (
              AnswerSpace("choice", FAULTS)),
     Template("clause", "standard", "choice", ("Which is the first clause that is broken?",),
              ("Name the first rule breached.",), {}, AnswerSpace("choice", ("none", *(c.clause for c in CLAUSES)))),
-    Template("dry", "dependency", "choice", ("Who has no running source left when {cause} is lost?",),
+    Template("dry", "dependency", "entities", ("Who has no running source left when {cause} is lost?",),
              ("{cause} fails: who is cut off from every running source?",), {"cause": "cause"},
-             AnswerSpace("choice", ("nobody", "farm", "town", "farm and town"))),
+             AnswerSpace("entities", USERS)),
     Template("act", "recommend", "choice", ("Which action brings tank B closest to {target} m in 2 h?",),
              ("Tank B should stand at {target} m in two hours: do what?",), {"target": "level"}),
 )  # fmt: skip

@@ -18,7 +18,8 @@ MODELS = (
 MEASURES = {
     "accuracy": "Accuracy (numbers: within the question's tolerance)",
     "coverage": "Coverage of the guaranteed sets and intervals",
-    "set_size": "Size of the guaranteed sets (options)",
+    "set_size": "Size of the guaranteed sets (options or nodes)",
+    "set_f1": "F1 of the sets of nodes said",
     "width": "Width of the guaranteed intervals",
     "log_score": "Log score",
     "regret": "Regret of recommendations",

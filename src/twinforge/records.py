@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ import pyarrow as pa
 from twinforge.errors import UserError
 
 Dimension = Literal["physical", "abstract", "computational"]
-Kind = Literal["choice", "number"]
+Kind = Literal["choice", "number", "entities"]
 
 SKILLS = ("what-if", "forecast", "diagnosis", "standard", "dependency", "recommend", "unanswerable")
 SPLITS = ("train", "calibration", "test", "shift")
@@ -36,17 +37,19 @@ class Signal:
 class AnswerSpace:
     """What an answer may be. Every space ends with the refusal, "unknown".
 
-    kind : "choice" or "number".
-    options : choice only; the labelled options, without the refusal (at least two).
+    kind : "choice", "number" or "entities".
+    options : the labelled options of a choice, without the refusal (at least two), or the candidates among which a set of
+        knowledge-graph nodes is sought (at least one).
     unit, low, high, step, tolerance : number only; the values are low, low + step, ..., high (non-negative), and an
         answer within `tolerance` of the truth counts as right.
 
-    An answer is a vector of `size` probabilities in this order: the options or the values, and last the refusal.
+    An answer is a vector of `size` probabilities in this order: the options or the values, and last the refusal. It sums to
+    one, but for entities: there each candidate has the probability that it belongs to the set, given that there is an answer.
 
     Raises
     ------
     UserError
-        Fewer than two options, repeated options, or an empty or negative number range.
+        Too few options, repeated options, or an empty or negative number range.
     """
 
     kind: Kind
@@ -58,10 +61,11 @@ class AnswerSpace:
     tolerance: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.kind == "choice":
-            if len(self.options) < 2:
+        if self.kind != "number":
+            least = 2 if self.kind == "choice" else 1
+            if len(self.options) < least:
                 raise UserError(
-                    f"answer space with {len(self.options)} option(s) {list(self.options)}: give at least two"
+                    f"answer space with {len(self.options)} option(s) {list(self.options)}: give at least {least}"
                 )
             if len(set(self.options)) != len(self.options):
                 raise UserError(f"answer space repeats an option: {list(self.options)}")
@@ -70,7 +74,7 @@ class AnswerSpace:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Options as asked, the refusal last (choice only)."""
+        """Options as asked, the refusal last (not for numbers)."""
         return (*self.options, REFUSAL)
 
     @property
@@ -81,10 +85,13 @@ class AnswerSpace:
     @property
     def size(self) -> int:
         """Length of an answer vector: options or values, and the refusal."""
-        return (len(self.options) if self.kind == "choice" else len(self.values)) + 1
+        return (len(self.values) if self.kind == "number" else len(self.options)) + 1
 
     def index(self, truth: float) -> int:
-        """Position of a truth in the answer vector: NaN is the refusal, a choice's truth its index, a number its nearest value."""
+        """Position of a truth in the answer vector: NaN is the refusal, a choice's truth its index, a number its nearest value.
+
+        A set has no one position: see `membership`.
+        """
         if np.isnan(truth):
             return self.size - 1
         if self.kind == "choice":
@@ -92,17 +99,24 @@ class AnswerSpace:
         return int(np.clip(round((truth - self.low) / self.step), 0, self.size - 2))
 
     def decide(self, p: np.ndarray) -> float:
-        """What an answer vector says, in the form of a truth: the likeliest option's index, or the median value.
+        """What an answer vector says, in the form of a truth: the likeliest option's index, the median value, or how many nodes.
 
-        NaN is the refusal: the likeliest label of a choice, more than half of a number's mass.
+        NaN is the refusal: the likeliest label of a choice, more than half of a number's or a set's.
         """
         if self.kind == "choice":
             best = int(np.argmax(p))
             return float(best) if best < self.size - 1 else np.nan
         if p[-1] > 0.5:
             return np.nan
+        if self.kind == "entities":
+            return float(len(self.decide_set(p)))
         mass = np.cumsum(p[:-1])
         return float(self.values[int(np.searchsorted(mass, mass[-1] / 2))])
+
+    def decide_set(self, p: np.ndarray) -> tuple[int, ...]:
+        """Indices of the candidates that an answer vector puts in the set: more likely in it than not; none where it refuses."""
+        p = np.asarray(p)
+        return () if p[-1] > 0.5 else tuple(np.flatnonzero(p[:-1] > 0.5).tolist())
 
 
 OBSERVATION = pa.schema(
@@ -154,17 +168,23 @@ QUESTION = pa.schema(
         ("facts", pa.string()),  # what the state says of the things this question names, as text; may be empty
         ("text", pa.string()),
         ("kind", pa.string()),
-        ("options", pa.list_(pa.string())),  # empty for numbers
+        ("options", pa.list_(pa.string())),  # of a choice, or the candidates of a set; empty for numbers
         ("notes", pa.list_(pa.string())),  # what the state says of each option; may be empty
         ("unit", pa.string()),
         ("low", pa.float64()),
         ("high", pa.float64()),
         ("step", pa.float64()),
         ("tolerance", pa.float64()),
-        ("truth", pa.float64()),  # option index, value, or NaN: to be refused
+        (
+            "truth",
+            pa.float64(),
+        ),  # option index, value, number of nodes in the set (`gold_total`), or NaN: to be refused
+        ("gold", pa.list_(pa.int64())),  # entities only: indices of the candidates that belong to the set
+        ("gold_total", pa.int64()),  # entities only: nodes in the set, also those that are not among the candidates
         ("evidence", pa.string()),
         ("features", pa.list_(pa.list_(pa.float64()))),  # one row, or one row an option: what experts see
-        ("rule", pa.float64()),  # the operator's rule's answer (option index or value; NaN: it refuses)
+        ("rule", pa.float64()),  # the operator's rule's answer in the form of a truth (NaN: it refuses)
+        ("rule_gold", pa.list_(pa.int64())),  # entities only: indices of the candidates that the rule puts in the set
         ("rule_defined", pa.bool_()),
         ("persistence", pa.float64()),  # NaN: not defined here (same for copy)
         ("copy", pa.float64()),
@@ -199,8 +219,31 @@ def criteria_of(row: pd.Series) -> dict[str, str | None]:
     return dict(zip(labels, [*notes, None] if notes else [None] * len(labels), strict=True))
 
 
-def space_of(row: pd.Series) -> AnswerSpace:
+def space_of(row: pd.Series | Mapping[str, Any]) -> AnswerSpace:
     """The answer space of one row of a question table."""
-    if row["kind"] == "choice":
-        return AnswerSpace("choice", tuple(row["options"]))
+    if row["kind"] != "number":
+        return AnswerSpace(row["kind"], tuple(row["options"]))
     return AnswerSpace("number", (), row["unit"], row["low"], row["high"], row["step"], row["tolerance"])
+
+
+def membership(row: pd.Series) -> np.ndarray:
+    """What happened to each entry (size,) of the answer vector of an entities question: 1 in the set, 0 not, and last 1 where
+    it is to be refused; nothing (NaN) happened to the candidates then."""
+    refused = bool(np.isnan(row["truth"]))
+    found = np.full(len(row["options"]) + 1, np.nan if refused else 0.0)
+    found[[int(i) for i in row["gold"]]] = 1.0
+    found[-1] = float(refused)
+    return found
+
+
+def set_text(options: Sequence[str], members: Iterable[int], total: int | None = None) -> str:
+    """A set of candidates in words, with how many more there are where `total` nodes belong to it: "{D5, D7}"."""
+    names = [str(options[i]) for i in members]
+    if total is not None and total > len(names):
+        names.append(f"{total - len(names)} more")
+    return "{" + ", ".join(names) + "}" if names else "{} (no one)"
+
+
+def same_set(questions: pd.DataFrame) -> np.ndarray:
+    """Where (n,) the operator's rule puts just the right candidates in the set; true of all questions of other kinds."""
+    return np.array([set(a) == set(b) for a, b in zip(questions["rule_gold"], questions["gold"], strict=True)], bool)

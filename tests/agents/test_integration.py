@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from twinforge.agents.integration import FLOOR, Integration, fit, pool
+from twinforge.agents.integration import FLOOR, Integration, fit, pairs, pool
 from twinforge.errors import UserError
 
 GROUP = "what-if/choice"
@@ -139,6 +139,24 @@ def test_ragged_answers_and_masses() -> None:
     some = {name: short[name] + long[name][:50] for name in short}
     mixed = fit(some, options + values[:50], ["a/choice"] * 250, days + days[:50])
     assert all(0 <= w <= 5 for w in mixed.weights("a/choice", ["llm", "boost"]).values())
+
+
+def test_sets_are_pooled_entry_by_entry_as_yes_or_no() -> None:
+    """Two views of each candidate's odds, fitted on one row a candidate; a vector is pooled as its entries are alone."""
+    parts, truth, days = views(600, {"llm": 1.0, "boost": 1.0}, size=2)
+    group = "dependency/entities"
+    found = fit(parts, truth, [group] * 600, days)
+    weights = found.weights(group, ["llm", "boost"])
+    assert 0.15 < weights["llm"] < 0.7 and 0.15 < weights["boost"] < 0.7
+    vectors = {"llm": np.array([0.9, 0.2, 0.0]), "boost": np.array([0.7, 0.6, 0.01])}
+    p = found.pool(vectors, group)
+    assert p.shape == (3,) and p[2] < 0.05 and p.sum() > 1
+    for i in range(3):
+        alone = pool({name: pairs(vector[i]) for name, vector in vectors.items()}, weights)
+        assert p[i] == pytest.approx(alone[1])
+    many = found.pool({name: np.stack([v, v]) for name, v in vectors.items()}, group)
+    assert many == pytest.approx(np.stack([p, p]))
+    assert pairs(np.array([0.2, 1.0])).tolist() == [[0.8, 0.2], [0.0, 1.0]]
 
 
 def test_json_round_trip() -> None:

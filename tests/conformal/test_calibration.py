@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.synthetic import classes, numbers, picks, table
+from tests.synthetic import classes, numbers, picks, sets, table
 from twinforge.conformal.calibration import REFUSAL, Calibration, calibrate, covered
 from twinforge.errors import UserError
-from twinforge.records import space_of
+from twinforge.records import membership, space_of
 
 Fitted = tuple[Calibration, pd.DataFrame, pd.DataFrame]
 
@@ -127,6 +127,56 @@ def test_few_rows_give_the_whole_set_and_range() -> None:
     assert math.isinf(calibration.threshold("never/choice").value)
 
 
+def sets_and_answers(n: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Sets of candidates, each scored by its log-odds of 3 either way with noise of 2."""
+    rng = np.random.default_rng(seed)
+    frame = table(sets(n, rng))
+    score = [6 * np.nan_to_num(membership(row), nan=0.5) - 3 for _, row in frame.iterrows()]
+    p = [1 / (1 + np.exp(-(s + rng.normal(0, 2, len(s))))) for s in score]
+    return frame, pd.DataFrame({"question": frame["id"], "p": p, "tokens": 1, "seconds": 0.1})
+
+
+def test_a_set_of_entities_holds_all_that_belong_to_it() -> None:
+    """One set in twelve lacks a node among its candidates and can't be held; the promise counts them as misses."""
+    frame, told = sets_and_answers(800, 0)
+    calibration = calibrate(frame, {"twin": told}, 0.2)
+    threshold = calibration.threshold("dependency/entities")
+    assert (threshold.method, threshold.note) == ("entities", "") and -1 < threshold.value < 0
+    fresh, answers = sets_and_answers(1500, 1)
+    found = calibration.sets(fresh, answers)
+    held, known = covered(fresh, found), fresh["truth"].notna().to_numpy()
+    assert 0.76 < held[known].mean() < 0.84
+    assert not held[known & (fresh["gold"].map(len) < fresh["gold_total"]).to_numpy()].any()
+    assert (held[~known] == found["refusal"][~known]).all() and 0.75 < held[~known].mean() < 0.9
+    for p, inside in zip(answers["p"], found["members"], strict=True):
+        assert inside == np.flatnonzero(p[:-1] >= -threshold.value - 1e-8).tolist()
+    assert 0 < (found["members"].map(len) == 0).mean() < 0.5  # an empty set is a claim too
+
+
+def test_a_level_out_of_reach_keeps_everything_and_says_why(tmp_path: Path) -> None:
+    frame, answers = sets_and_answers(800, 0)
+    calibration = calibrate(frame, {"twin": answers}, 0.05)
+    threshold = calibration.threshold("dependency/entities")
+    assert math.isinf(threshold.value) and "lack gold among their candidates" in threshold.note
+    assert calibration.out_of_reach() == {"dependency/entities": threshold.note}
+    kept = calibration.sets(frame, answers)["members"]
+    assert all(len(members) == len(options) for members, options in zip(kept, frame["options"], strict=True))
+    calibration.save(tmp_path / "calibration.json")
+    assert Calibration.load(tmp_path / "calibration.json") == calibration
+    stored = json.loads((tmp_path / "calibration.json").read_text())["models"]["twin"]["dependency/entities"]
+    assert stored["threshold"] is None and stored["note"] == threshold.note
+
+
+def test_where_no_one_belongs_to_any_set_nothing_is_kept(tmp_path: Path) -> None:
+    frame, answers = sets_and_answers(60, 2)
+    nobody = frame.assign(gold=[[]] * 60, gold_total=0, truth=0.0)
+    calibration = calibrate(nobody, {"twin": answers}, 0.1)
+    assert calibration.threshold("dependency/entities").value == -1.0
+    assert calibration.nodes_for("dependency/entities", np.array([0.3, 0.99, 0.0])).tolist() == []
+    calibration.save(tmp_path / "calibration.json")
+    assert Calibration.load(tmp_path / "calibration.json") == calibration
+
+
 def test_a_set_is_never_empty(fitted: Fitted) -> None:
     p = np.full(200, 1 / 200)
     p[3] += 1e-4
@@ -158,6 +208,8 @@ def test_mistakes_are_named(fitted: Fitted, tmp_path: Path) -> None:
         calibration.threshold("what-if/choice", "boost")
     with pytest.raises(UserError, match="interval_for"):
         calibration.set_for("forecast/number", "number", np.ones(3) / 3)
+    with pytest.raises(UserError, match="nodes_for"):
+        calibration.set_for("dependency/entities", "entities", np.ones(3) / 3)
     with pytest.raises(UserError, match="answered none of the 1200 rows"):
         calibrate(frame, {"twin": answers.iloc[:0]}, 0.1)
     short = answers.head(1).assign(p=[np.array([1.0])])

@@ -6,6 +6,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -96,6 +97,18 @@ def test_worst_answers_are_the_surest_wrong_ones(
     assert all(answer["said"] != answer["truth"] for answer in worst)
     skills = pd.Series([answer["skill"] for answer in worst]).value_counts()
     assert skills.max() <= 5 and len(skills) >= 4
+
+
+def test_a_wrong_set_is_told_in_names(questions: pd.DataFrame) -> None:
+    frame = questions[questions["split"] == "test"].head(1).assign(kind="entities", truth=3.0, gold_total=3)
+    frame["options"], frame["gold"] = [["D5", "D6", "D7"]], [[0, 2]]
+    said = pd.DataFrame({"question": frame["id"], "p": [np.array([0.9, 0.8, 0.1, 0.0])], "tokens": 1, "seconds": 0.1})
+    result = SUITES["quality"](Evidence(frame, {"twin": said}, {}, 0.1, 200, 1))
+    (told,) = worst_answers(result.table, frame, said)
+    assert (told["said"], told["truth"], told["interval"]) == ("{D5, D6}", "{D5, D7, 1 more}", "")
+    assert told["spread"] == "D5 90%; D6 80%; D7 10%; unknown 0%"
+    found = result.measures["test"]["all"]
+    assert found["set_f1"]["twin"]["value"] == pytest.approx(2 / 5) and "macro_f1" not in found
 
 
 def test_plots_are_the_same_bytes_each_time(

@@ -16,8 +16,8 @@ from twinforge.errors import UserError
 def one(kind: str, truth: float, p: list[float], sets: pd.DataFrame | None = None, **fields: Any) -> pd.Series:
     """The scored row of one question; numbers run from 0 to 10 in steps of 1, tolerance 1."""
     frame = synthetic.questions(episodes=1, per_skill=1, unanswerable=0)
-    row = frame[frame["kind"] == kind].tail(1).copy()
-    row["truth"] = truth
+    row = frame[frame["kind"] == ("number" if kind == "number" else "choice")].tail(1).copy()
+    row["truth"], row["kind"] = truth, kind
     if kind == "number":
         row["high"], row["tolerance"] = 10.0, 1.0
     for name, value in fields.items():
@@ -91,8 +91,69 @@ def test_rule_wrong_needs_a_rule_that_is_defined_and_wrong() -> None:
             "tolerance": [np.nan, np.nan, np.nan, np.nan, 2.0, np.nan, np.nan],
             "rule_defined": [True, True, True, True, True, False, True],
         }
-    )
+    ).assign(gold=[[]] * 7, rule_gold=[[]] * 7)
     assert rule_wrong(frame).tolist() == [False, True, True, False, False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("gold", "total", "rule", "wrong"),
+    [
+        ([0, 2], 2, [2, 0], False),
+        ([0, 2], 2, [0, 1], True),
+        ([0], 2, [0], True),
+        ([0], 1, [0, 1], True),
+        ([], 0, [], False),
+    ],
+)
+def test_a_rules_set_is_wrong_unless_it_is_the_whole_true_one(
+    gold: list[int], total: int, rule: list[int], wrong: bool
+) -> None:
+    frame = pd.DataFrame(
+        {"rule": [float(len(rule))], "truth": [float(total)], "tolerance": [0.0], "rule_defined": [True]}
+    )
+    assert rule_wrong(frame.assign(gold=[gold], rule_gold=[rule])).tolist() == [wrong]
+
+
+NODES = ["D1", "D2", "D3"]
+
+
+def nodes(gold: list[int], p: list[float], total: int | None = None, known: bool = True, **fields: Any) -> pd.Series:
+    """The scored row of one question about three candidates."""
+    total = len(gold) if total is None else total
+    return one("entities", float(total) if known else np.nan, p, options=NODES, gold=gold, gold_total=total, **fields)  # fmt: skip
+
+
+def test_a_right_set() -> None:
+    row = nodes([0, 2], [0.9, 0.2, 0.6, 0.1])
+    assert (row["right"], row["predicted"], row["refused"], row["set_f1"]) == (1, 2, 0, 1)
+    assert row["log_score"] == pytest.approx(np.log([0.9, 0.8, 0.6, 0.9]).sum())
+    assert row["brier"] == pytest.approx(np.mean(np.square([0.1, 0.2, 0.4, 0.1])))
+    assert row["confidence"] == pytest.approx(0.9 * 0.8 * 0.6 * 0.9)
+    assert row["label_true"] is None and np.isnan(row["error"]) and np.isnan(row["refusal_recall"])
+
+
+def test_a_set_that_lacks_or_adds_a_node_is_wrong() -> None:
+    lacks, adds = nodes([0, 2], [0.9, 0.2, 0.4, 0.1]), nodes([0], [0.9, 0.8, 0.4, 0.1])
+    assert (lacks["right"], adds["right"]) == (0, 0)
+    assert lacks["set_f1"] == adds["set_f1"] == pytest.approx(2 / 3)
+    missed = nodes([0], [0.9, 0.2, 0.4, 0.1], total=2)  # one that was no candidate
+    assert (missed["right"], missed["set_f1"]) == (0, pytest.approx(2 / 3))
+
+
+def test_an_empty_set_is_an_answer_and_a_refusal_another() -> None:
+    empty = nodes([], [0.1, 0.2, 0.4, 0.1])
+    assert (empty["right"], empty["set_f1"], empty["predicted"]) == (1, 1, 0)
+    refused = nodes([0], [0.9, 0.2, 0.4, 0.7])
+    assert (refused["right"], refused["false_refusal"], refused["set_f1"], refused["confidence"]) == (0, 1, 0, 0.7)
+    rightly = nodes([], [0.9, 0.2, 0.4, 0.7], known=False)
+    assert (rightly["right"], rightly["refusal_recall"]) == (1, 1) and np.isnan(rightly["set_f1"])
+    assert rightly["log_score"] == pytest.approx(np.log(0.7)) and rightly["brier"] == pytest.approx(0.3**2)
+
+
+def test_a_set_has_a_size_and_no_width() -> None:
+    frame = synthetic.questions(episodes=1, per_skill=1, unanswerable=0)
+    row = nodes([0], [0.9, 0.2, 0.4, 0.1], sets=synthetic.sets(frame, coverage=1.0))
+    assert (row["covered"], row["size"]) == (1, 2) and np.isnan(row["width"])
 
 
 @pytest.mark.parametrize(
@@ -103,6 +164,7 @@ def test_rule_wrong_needs_a_rule_that_is_defined_and_wrong() -> None:
         (lambda a: a.assign(p=[p[:-1] for p in a["p"]]), "wrong length"),
         (lambda a: a.assign(p=[p * 2 for p in a["p"]]), "not a distribution"),
         (lambda a: a.assign(p=[p * np.nan for p in a["p"]]), "not a distribution"),
+        (lambda a: a.assign(p=[np.append(p[:-1], 1.2) for p in a["p"]]), "not a distribution"),
     ],
 )
 def test_answers_that_do_not_fit_are_named(harm: Any, words: str) -> None:

@@ -42,7 +42,7 @@ def test_the_toy_sector_keeps_the_contract(questions: pd.DataFrame) -> None:
     check_questions(questions, toy.TEMPLATES)
 
 
-CHOICE, NUMBER = {"skill": "standard"}, {"skill": "what-if", "kind": "number"}
+CHOICE, NUMBER, SET = {"skill": "standard"}, {"skill": "what-if", "kind": "number"}, {"skill": "dependency"}
 WRONG: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "answer space with 1 option": (CHOICE, {"options": ["none"]}),
     "repeats an option": (CHOICE, {"options": ["none", "none"]}),
@@ -62,6 +62,13 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "rows of features of 3 and of 12": (CHOICE, {"features": [[1.0, 2.0, 3.0]]}),
     "3 payoffs for 4 options": ({"skill": "recommend"}, {"payoff": [1.0, 2.0, 3.0]}),
     "not the option with the highest": ({"skill": "recommend", "truth": 0.0}, {"payoff": [0.0, 0.0, 0.1, 0.0]}),
+    "gold .2.: give indices of its 2 candidates once each": (SET, {"gold": [2], "gold_total": 1, "truth": 1.0}),
+    "rule_gold .0, 0.: give indices of its 2 candidates once each": (SET, {"rule_gold": [0, 0]}),
+    "gold .0.: give indices .* for entities only": (CHOICE, {"gold": [0]}),
+    "truth 2.0, gold_total 1, 1 gold": (SET, {"gold": [0], "gold_total": 1, "truth": 2.0}),
+    "truth 1.0, gold_total 1, 2 gold": (SET, {"gold": [0, 1], "gold_total": 1, "truth": 1.0}),
+    "truth 0.5 lies outside its answer space .0, 1, 2": (SET, {"truth": 0.5}),
+    "1 rows of features: give one .not for entities": (SET, {"features": [[1.0] * 14]}),
     "several contexts": (CHOICE, {"context": "another"}),
 }
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.model.tiny import questions, tiny_model, tokenizer
 from twinforge.errors import UserError
 from twinforge.model import answers as answers_module
-from twinforge.model.answers import answer, number_mass, plan
+from twinforge.model.answers import answer, number_mass, plan, question_branch
 from twinforge.model.digits import trie_of
 from twinforge.model.few_shot import answer_ids, pick_shots, plan_few_shot, prior_corrected
 from twinforge.model.prompt import END, REFUSED, Prompt, space_texts
@@ -28,15 +28,24 @@ def asked(frame: pd.DataFrame, batch: int = 3) -> pd.DataFrame:
 
 
 def scored_alone(row: pd.Series, lead: list[int]) -> np.ndarray:
-    """Each value's answer tokens scored in a sequence of its own, each token among those that may stand there."""
+    """Each value's answer tokens, or each candidate's letter, scored in a sequence of its own, each token among those that may
+    stand there."""
     space = space_of(row)
     start = [*lead, *PROMPT.context_ids(row["context"]), *PROMPT.question_ids(row)]
     with torch.no_grad():
         if space.kind == "choice":
             logits = MODEL(input_ids=torch.tensor([start])).logits[0, -1]
             return logits[PROMPT.label_ids(space.size)].double().softmax(-1).numpy()
+        if space.kind == "entities":
+            verdicts = np.stack([_verdict([*start, *ids]) for ids in PROMPT.candidate_ids(row)])
+            return np.append(verdicts[:, 1] / verdicts[:, :2].sum(1), verdicts[:, 2].mean())
         texts = space_texts(space)
         return np.array([*(_value(start, text, texts) for text in texts), _value(start, REFUSED, texts)])
+
+
+def _verdict(ids: list[int]) -> np.ndarray:
+    logits = MODEL(input_ids=torch.tensor([ids])).logits[0, -1, PROMPT.label_ids(3)]
+    return logits.double().softmax(-1).numpy()
 
 
 def _value(start: list[int], text: str, texts: tuple[str, ...]) -> float:
@@ -54,7 +63,7 @@ def test_equals_scoring_every_answer_alone() -> None:
     answers = asked(frame)
     assert list(answers.columns) == ANSWER.names and answers["question"].tolist() == frame["id"].tolist()
     for p, (_, row) in zip(answers["p"], frame.iterrows(), strict=True):
-        assert len(p) == space_of(row).size and p.sum() == pytest.approx(1, abs=1e-12)
+        assert len(p) == space_of(row).size and (p.sum() == pytest.approx(1, abs=1e-12)) != (row["kind"] == "entities")
         np.testing.assert_allclose(p, scored_alone(row, []), atol=1e-5)
 
 
@@ -101,12 +110,16 @@ def test_few_shot_sees_its_examples() -> None:
     shots = pick_shots(train, train["asked"] + "/" + train["kind"], 3, seed=0)
     groups = frame["asked"] + "/" + frame["kind"]
     answers = answer(MODEL, PROMPT, plan_few_shot(PROMPT, frame, groups, shots), frame["id"].tolist(), 2)
-    for row in (0, 3):
+    for row in (0, 3, 5):
         lead: list[int] = []
-        for _, shot in shots[groups[row]].iterrows():
-            space = space_of(shot)
+        for place, (_, shot) in enumerate(shots[groups[row]].iterrows()):
             lead += [*PROMPT.context_ids(shot["context"]), *PROMPT.question_ids(shot)]
-            lead += [*answer_ids(PROMPT, space, shot["truth"]), *PROMPT.end_ids()]
+            answer_of = answer_ids(PROMPT, shot)
+            if shot["kind"] == "entities":  # one candidate is shown: a member in every other example, if it has one
+                one = next((i for i in range(3) if (i in shot["gold"]) == (place % 2 == 0)), 0)
+                lead += PROMPT.candidate_ids(shot)[one]
+                answer_of = [PROMPT.label_ids(2)[int(one in shot["gold"])]]
+            lead += [*answer_of, *PROMPT.end_ids()]
         np.testing.assert_allclose(answers["p"][row], scored_alone(frame.loc[row], lead), atol=1e-5)
     assert shots["standard/choice"]["truth"].nunique() == 2
 
@@ -117,10 +130,34 @@ def test_prior_correction_undoes_a_constant_liking() -> None:
     biased = honest * liking / (honest * liking).sum(1, keepdims=True)
     answers = pd.DataFrame({"question": list("abc"), "p": list(biased)})
     group = pd.Series(["g"] * 3)
-    corrected = np.stack(prior_corrected(answers, group, answers, group)["p"])
+    choice = pd.Series(["choice"] * 3)
+    corrected = np.stack(prior_corrected(answers, group, choice, answers, group)["p"])
     assert (corrected.argmax(1) == honest.argmax(1)).all() and not (biased.argmax(1) == honest.argmax(1)).all()
-    other = prior_corrected(answers, pd.Series(["h"] * 3), answers, group)
+    other = prior_corrected(answers, pd.Series(["h"] * 3), choice, answers, group)
     np.testing.assert_allclose(np.stack(other["p"]), biased)
+
+
+def test_prior_correction_of_sets_goes_entry_by_entry() -> None:
+    answers = pd.DataFrame({"question": list("ab"), "p": [np.array([0.9, 0.8, 0.01]), np.array([0.7, 0.8, 0.01])]})
+    group, kind = pd.Series(["g"] * 2), pd.Series(["entities"] * 2)
+    (first, second) = prior_corrected(answers, group, kind, answers, group)["p"]
+    assert first[0] > 0.5 > second[0] and first[1] == second[1] == pytest.approx(0.5)
+    np.testing.assert_allclose(first[0], (0.9 / 0.8) / (0.9 / 0.8 + 0.1 / 0.2))
+
+
+def test_a_sets_candidates_fan_out_behind_one_question() -> None:
+    """Said once: the state, the question and the labels; each candidate is read at its own end."""
+    row = questions(1).iloc[5]
+    branch, space = question_branch(PROMPT, row)
+    shared, tails = PROMPT.question_ids(row), PROMPT.candidate_ids(row)
+    assert tokenizer().decode(shared) == "Who is more than half full?\nFor each: A. no B. yes C. unknown\n"
+    assert [tokenizer().decode(tail).partition("<")[0] for tail in tails] == [
+        "line 7: in %\n",
+        "tank A: in m\n",
+        "tank B\n",
+    ]
+    assert len(branch.ids) == len(shared) + sum(map(len, tails)) and space.options == tuple(row["options"])
+    assert len(branch.reads) == 3 and (branch.depths[branch.reads] == [len(shared) + len(t) - 1 for t in tails]).all()
 
 
 def test_a_context_longer_than_the_model_reads() -> None:

@@ -88,7 +88,7 @@ COMPUTE = section(
 
 
 def questions(states: int, seed: int = 0, validation: float = 0.0) -> pd.DataFrame:
-    """Two numbers stand in each state; asked are a class, a yes or no, a number, and one asset that is not there."""
+    """Two numbers stand in each state; asked are a class, a yes or no, a number, a set, and one asset that is not there."""
     rng = np.random.default_rng(seed)
     rows = []
     for state in range(states):
@@ -106,8 +106,16 @@ def questions(states: int, seed: int = 0, validation: float = 0.0) -> pd.DataFra
             _row(
                 state, same, "dependency", "What is the flow of line 7?", (0, 105, 5, "%"), float(5 * round(flow / 5))
             ),
+            _set(state, same, {"line 7": flow > 50, "tank A": level > 4.75, "tank B": False}),
         ]
     return pd.DataFrame(rows)
+
+
+def _set(state: int, same: dict[str, Any], full: dict[str, bool]) -> dict[str, Any]:
+    gold = [i for i, inside in enumerate(full.values()) if inside]
+    values = {"options": list(full), "notes": ["in %", "in m", ""], "gold": gold, "gold_total": len(gold)}
+    words = {"text": "Who is more than half full?", "truth": float(len(gold)), "kind": "entities"}
+    return question(state, f"day-{state // 3}", "dependency", **words, **values, **same)
 
 
 def _row(state: int, same: dict[str, Any], asked: str, text: str, space: Any, truth: float) -> dict[str, Any]:

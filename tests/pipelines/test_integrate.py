@@ -11,12 +11,12 @@ import pytest
 import yaml
 
 from pipelines import Paths, calibrate, integrate
-from tests.synthetic import classes, numbers, picks, table
+from tests.synthetic import classes, numbers, picks, sets, table
 from twinforge.agents.integration import Integration
 from twinforge.conformal.calibration import Calibration, covered
 from twinforge.errors import UserError
 from twinforge.files import read_json, read_table, write_table
-from twinforge.records import ANSWER, QUESTION, SPLITS, space_of
+from twinforge.records import ANSWER, QUESTION, SPLITS, membership, space_of
 from twinforge.training.experts import fit_experts
 
 SECTION = SimpleNamespace(rounds=60, learning_rate=0.1, leaves=7, min_leaf=10, quantiles=(0.05, 0.25, 0.5, 0.75, 0.95))
@@ -25,7 +25,7 @@ SIZES = {"train": 300, "calibration": 150, "test": 150, "shift": 30}
 
 def split_table(split: str, seed: int) -> pd.DataFrame:
     rng, n = np.random.default_rng(seed), SIZES[split]
-    frame = table(classes(n, rng) + picks(n, rng) + numbers(n, rng))
+    frame = table(classes(n, rng) + picks(n, rng) + numbers(n, rng) + sets(n, rng))
     days = frame["episode"].str.removeprefix("day-").astype(int)
     frame["validation"] = (days % 3 == 0) & (split == "train")
     return frame.assign(id=f"{split}-" + frame["id"], episode=f"{split}-" + frame["episode"])
@@ -38,6 +38,9 @@ def llm_answers(frame: pd.DataFrame) -> pd.DataFrame:
     for _, row in frame.iterrows():
         space = space_of(row)
         score = rng.normal(size=space.size)
+        if space.kind == "entities":
+            p.append(1 / (1 + np.exp(-score - 3 * (2 * np.nan_to_num(membership(row), nan=0.5) - 1))))
+            continue
         score[space.index(row["truth"])] += 2.5
         p.append(np.exp(score) / np.exp(score).sum())
     return pd.DataFrame({"question": frame["id"], "p": p, "tokens": 7, "seconds": 0.5})
@@ -65,9 +68,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
 
 def losses(answers: pd.DataFrame, frame: pd.DataFrame) -> pd.Series:
     p = answers.set_index("question")["p"]
-    return pd.Series(
-        {row["id"]: -np.log(p[row["id"]][space_of(row).index(row["truth"])]) for _, row in frame.iterrows()}
-    )
+    return pd.Series({row["id"]: _loss(np.asarray(p[row["id"]]), row) for _, row in frame.iterrows()})
+
+
+def _loss(p: np.ndarray, row: pd.Series) -> float:
+    if row["kind"] != "entities":
+        return float(-np.log(p[space_of(row).index(row["truth"])]))
+    happened = membership(row)
+    return float(-np.log(np.where(happened == 1, p, 1 - p))[~np.isnan(happened)].sum())
 
 
 def test_the_twin_is_pooled_calibrated_and_covered(project: Paths) -> None:
@@ -75,7 +83,9 @@ def test_the_twin_is_pooled_calibrated_and_covered(project: Paths) -> None:
     calibrate.main("toy")
     twin, llm = (read_table(project.answers_of(name), ANSWER) for name in ("twin", "llm"))
     assert twin["question"].tolist() == llm["question"].tolist()
-    assert all(p.sum() == pytest.approx(1) and p.min() > 0 for p in twin["p"])
+    kinds = pd.concat([read_table(project.questions(s), QUESTION) for s in SPLITS]).set_index("id")["kind"]
+    for question, p in zip(twin["question"], twin["p"], strict=True):
+        assert 0 < p.min() <= p.max() < 1 and (p.sum() == pytest.approx(1) or kinds[question] == "entities")
     assert (twin["tokens"] == 7).all()
     assert (twin["seconds"] > 0.5).all()
     test = read_table(project.questions("test"), QUESTION)
@@ -88,8 +98,9 @@ def test_the_twin_is_pooled_calibrated_and_covered(project: Paths) -> None:
     calibration = Calibration.load(project.calibration)
     assert set(calibration.models) == {"twin", "llm"}
     for model, answers in (("twin", twin), ("llm", llm)):
-        right = covered(test, calibration.sets(test, answers, model))
-        assert 0.83 < right.mean() < 0.99
+        right = pd.Series(covered(test, calibration.sets(test, answers, model)), index=test["kind"])
+        assert 0.83 < right.mean() < 0.99 and 0.75 < right["entities"].mean() <= 1
+        assert calibration.threshold("dependency/entities", model).method == "entities"
 
 
 def test_weights_are_fitted_on_the_validation_share_alone(project: Paths) -> None:

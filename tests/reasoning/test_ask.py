@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from tests.tiny_twin import shared
 from twinforge.artifact import Twin
 from twinforge.errors import UserError
 from twinforge.reasoning.ask import Reply, ask, demo, in_words
-from twinforge.reasoning.show import claim_text, summary, truth_text
+from twinforge.reasoning.show import claim_text, show_reply, summary, truth_text
 from twinforge.reasoning.situation import situation, stored
-from twinforge.records import REFUSAL, AnswerSpace
+from twinforge.records import REFUSAL, AnswerSpace, set_text
 
 WORDING = "How high is tank B 2 h after pump P1 is lost?"
 
@@ -43,7 +44,7 @@ def test_the_demo_answers_every_example_in_order(twin: Twin, replies: list[Reply
         assert {"llm", "boost", "twin"} <= set(reply.parts)
         for p in reply.parts.values():
             assert p.shape == (reply.space.size,)
-            assert p.sum() == pytest.approx(1, abs=1e-4)
+            assert p.sum() == pytest.approx(1, abs=1e-4) or reply.space.kind == "entities"
 
 
 def test_sets_are_held_against_the_truth(replies: list[Reply]) -> None:
@@ -54,6 +55,8 @@ def test_sets_are_held_against_the_truth(replies: list[Reply]) -> None:
             assert claim.covers == claim.refusal
         elif reply.space.kind == "choice":
             assert claim.covers == (reply.space.options[int(truth)] in claim.labels)
+        elif reply.space.kind == "entities":
+            assert claim.covers == ({reply.space.options[i] for i in reply.question["gold"]} <= set(claim.labels))
         else:
             assert claim.covers == (claim.low <= truth <= claim.high)
         assert truth_text(reply) and claim_text(reply)
@@ -91,6 +94,25 @@ def test_readings_from_a_file_give_the_twins_answer_without_a_truth(twin: Twin, 
         assert not reply.truth_known and reply.claim is not None and reply.claim.covers is None
         assert reply.parts.keys() == expected.keys()
         np.testing.assert_allclose(reply.parts["boost"], expected["boost"])
+
+
+def test_a_set_is_answered_in_names(twin: Twin) -> None:
+    for number in stored(twin):
+        reply = ask(twin, "Who has no running source left when valve V1 is lost?", number)
+        if not math.isnan(reply.question["truth"]):
+            break
+    assert reply.space.kind == "entities" and reply.question["gold_total"] == len(reply.question["gold"])
+    assert reply.claim is not None and set(reply.claim.labels) <= {"farm", "town"}
+    held = reply.claim.covers
+    assert held == ({reply.space.options[i] for i in reply.question["gold"]} <= set(reply.claim.labels))
+    assert truth_text(reply) in ("{town}", "{farm, town}", "{} (no one)")
+    assert claim_text(reply).startswith("{")
+    for model, words in reply.said.items():
+        assert words in ("{town}", "{farm}", "{farm, town}", "{} (no one)", REFUSAL), model
+    console = Console(record=True, width=100)
+    show_reply(reply, console)
+    shown = console.export_text()
+    assert "90% set" in shown and f"truth       {truth_text(reply)}" in shown
 
 
 def test_text_alone_is_answered_by_the_language_model_and_says_so(twin: Twin, tmp_path: Path) -> None:
@@ -146,3 +168,8 @@ def test_answers_in_words() -> None:
     assert in_words(choice, np.array([0.2, 0.3, 0.5])) == REFUSAL
     assert in_words(number, np.array([0.1, 0.1, 0.5, 0.0, 0.0, 0.3])) == "2 %"
     assert in_words(number, np.array([0.1, 0.1, 0.2, 0.0, 0.0, 0.6])) == REFUSAL
+    nodes = AnswerSpace("entities", ("D5", "D6", "D7"))
+    assert in_words(nodes, np.array([0.9, 0.5, 0.6, 0.5])) == "{D5, D7}"
+    assert in_words(nodes, np.array([0.1, 0.5, 0.2, 0.0])) == "{} (no one)"
+    assert in_words(nodes, np.array([0.9, 0.5, 0.6, 0.6])) == REFUSAL
+    assert set_text(nodes.options, [1], 3) == "{D6, 2 more}" and set_text(nodes.options, [], 1) == "{1 more}"

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.synthetic import classes, numbers, picks, question, table
+from tests.synthetic import classes, numbers, picks, question, sets, table
 from twinforge.errors import UserError
-from twinforge.records import ANSWER, space_of
+from twinforge.records import ANSWER, membership, space_of
 from twinforge.training.experts import NAMES, Experts, fit_experts
 from twinforge.training.masses import laplace_mass, quantile_mass
 
@@ -25,7 +25,7 @@ SECTION = SimpleNamespace(
 
 def questions(n: int, seed: int) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
-    return table(classes(n, rng) + picks(n, rng) + numbers(n, rng))
+    return table(classes(n, rng) + picks(n, rng) + numbers(n, rng) + sets(n, rng))
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +45,15 @@ def judged(experts: Experts, name: str, frame: pd.DataFrame) -> pd.DataFrame:
     for _, row in frame[frame["id"].isin(answers.index)].iterrows():
         space, p = space_of(row), answers[row["id"]]
         assert len(p) == space.size
-        assert p.sum() == pytest.approx(1)
-        assert p.min() > 0
+        assert p.sum() == pytest.approx(1) or space.kind == "entities"
+        assert 0 < p.min() <= p.max() < 1
         unknown = bool(np.isnan(row["truth"]))
+        if space.kind == "entities":
+            happened = membership(row)
+            refuses, right = p[-1] > 0.5, ((p > 0.5) == happened)[~np.isnan(happened)].all()
+            loss = -np.log(np.where(happened == 1, p, 1 - p))[~np.isnan(happened)].sum()
+            rows.append((row["asked"], unknown, loss, bool(right), bool(refuses)))
+            continue
         if space.kind == "choice":
             refuses, right = p.argmax() == space.size - 1, p.argmax() == space.index(row["truth"])
         else:
@@ -63,6 +69,7 @@ def test_boosting_learns_each_kind_of_question(experts: Experts, fresh: pd.DataF
     right = found[~found["unknown"]].groupby("asked")["right"].mean()
     assert right["what-if"] > 0.95
     assert right["recommend"] > 0.75  # chance: 0.32
+    assert right["dependency"] > 0.85  # all of three to six candidates; by chance one in 23
     assert 0.8 < right["forecast"] < 0.97  # noise of 3 against a tolerance of 5: at most 0.93
     assert found["loss"][found["asked"] == "forecast"].mean() < 2.6  # the truth's own entropy is about 2.5
 
@@ -84,7 +91,7 @@ def test_shuffled_truths_teach_nothing(fresh: pd.DataFrame) -> None:
 
 def test_points_are_spread_by_their_errors(experts: Experts, fresh: pd.DataFrame) -> None:
     for name in ("rule", "persistence", "majority", "copy"):
-        found = judged(experts, name, fresh)
+        found = judged(experts, name, fresh[fresh["kind"] != "entities"])
         choices = found[(found["asked"] == "what-if")]
         if len(choices):
             p = np.exp(-choices["loss"][choices["right"]])
@@ -100,6 +107,23 @@ def test_each_answers_only_where_it_is_defined(experts: Experts, fresh: pd.DataF
     assert len(experts.answer("copy", fresh)) == fresh["copy"].notna().sum()
     assert len(experts.answer("persistence", fresh)) == 300
     assert experts.answer("boost", fresh.assign(asked="never")).empty
+
+
+def test_a_rules_set_is_trusted_as_far_as_it_was_right_a_candidate(experts: Experts, fresh: pd.DataFrame) -> None:
+    rows = fresh[fresh["kind"] == "entities"].set_index("id")
+    rule, majority = (
+        experts.answer(name, rows.reset_index()).set_index("question")["p"] for name in ("rule", "majority")
+    )
+    known = rows[rows["truth"].notna()]
+    for identity, row in known.iterrows():
+        said = np.isin(np.arange(len(row["options"])), row["rule_gold"])
+        np.testing.assert_allclose(np.where(said, 1 - rule[identity][:-1], rule[identity][:-1]), 0.1, atol=0.03)
+        np.testing.assert_allclose(
+            majority[identity][:-1], 0.38, atol=0.04
+        )  # who exceeds 0.3 of a normal: it says no one
+        assert rule[identity][-1] < 0.01 and 0.05 < majority[identity][-1] < 0.15
+    assert 0.4 < np.mean([set(row["rule_gold"]) == set(row["gold"]) for _, row in known.iterrows()]) < 0.9
+    assert all(rule[identity][-1] > 0.9 for identity in rows.index[rows["truth"].isna()])
 
 
 def test_a_rule_of_nan_refuses(experts: Experts, fresh: pd.DataFrame) -> None:
@@ -154,11 +178,11 @@ def test_ragged_choices_of_one_feature_row(experts: Experts) -> None:
 
 def test_tiny_groups_still_answer() -> None:
     rng = np.random.default_rng(0)
-    rows = table(classes(1, rng) + picks(1, rng, unknown=0) + numbers(1, rng, unknown=1))
+    rows = table(classes(1, rng) + picks(1, rng, unknown=0) + numbers(1, rng, unknown=1) + sets(1, rng, unknown=0))
     experts = fit_experts(rows, SECTION, 17)
     for name in NAMES:
         judged(experts, name, rows)
-    assert len(experts.answer("boost", rows)) == 3
+    assert len(experts.answer("boost", rows)) == 4
 
 
 def test_no_features_and_no_questions(experts: Experts, fresh: pd.DataFrame) -> None:

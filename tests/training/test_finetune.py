@@ -56,13 +56,13 @@ def test_learns_and_tells_what_it_did(tiny: Path, tmp_path: Path) -> None:
     frame = questions(12, validation=0.25)
     done = trained(tiny, frame, tmp_path / "run", epochs=4)
     record = done.record
-    assert record["steps"] == 20 and record["questions"] == 45 and record["answers"] == 4 * 45
+    assert record["steps"] == 20 and record["questions"] == 54 and record["answers"] == 4 * 54
     curve = record["curve"]
     assert [entry["step"] for entry in curve] == list(range(1, 21))
     assert curve[0]["learning_rate"] < curve[3]["learning_rate"] > curve[-1]["learning_rate"]
     assert 0.8 * np.log(49152) < curve[0]["loss"] < 1.5 * np.log(49152)  # below: a leak; above: a wrong mask
     assert np.mean([entry["loss"] for entry in curve[-5:]]) < 0.75 * curve[0]["loss"]
-    assert record["validation"]["n"] == 15 and 0 <= record["validation"]["accuracy"] <= 1
+    assert record["validation"]["n"] == 18 and 0 <= record["validation"]["accuracy"] <= 1
     assert all(np.isfinite(entry["loss"]) for entry in curve)
 
 

@@ -17,7 +17,7 @@ def test_only_the_answers_are_supervised() -> None:
     frame = questions(1, seed=4)
     (lesson,) = lessons(PROMPT, frame, number_weight=0.5)
     answers, at = [], 0
-    for branch in lesson.tree.branches:
+    for branch in lesson.tree.branches[:5]:
         read = branch.reads
         told = tokenizer().decode([*branch.ids, lesson.targets[at + len(read) - 1]])
         answers.append((told.rpartition("assistant\n")[2], tokenizer().decode(lesson.targets[at : at + len(read)])))
@@ -28,8 +28,21 @@ def test_only_the_answers_are_supervised() -> None:
     truth = ["AB"[int(frame["truth"][0])], "ABC"[int(frame["truth"][1])], "C", f"{level:.1f}", f"{flow:.0f}<|im_end|>"]
     assert answers == [(text, text) for text in truth]
     tokens = len(f"{flow:.0f}") + 1
-    assert at == len(lesson.targets) == 3 + 3 + tokens
-    assert lesson.weights.tolist() == pytest.approx([1, 1, 1, *[0.5 / 3] * 3, *[0.5 / tokens] * tokens])
+    assert at == len(lesson.targets) - 3 == 3 + 3 + tokens
+    assert lesson.weights[:at].tolist() == pytest.approx([1, 1, 1, *[0.5 / 3] * 3, *[0.5 / tokens] * tokens])
+
+
+def test_of_a_set_each_candidate_has_its_letter_and_share() -> None:
+    frame = questions(6, seed=4)
+    frame = frame[frame["kind"] == "entities"].reset_index(drop=True)
+    frame.at[5, "truth"], frame.at[5, "gold"] = np.nan, []
+    made = lessons(PROMPT, frame, number_weight=0.5)
+    letters = [tokenizer().decode(lesson.targets) for lesson in made]
+    assert letters == [*("".join("AB"[i in gold] for i in range(3)) for gold in frame["gold"][:5]), "CCC"]
+    assert len(set(letters)) >= 3 and all(lesson.weights.tolist() == pytest.approx([1 / 3] * 3) for lesson in made)
+    for lesson in made:
+        (branch,) = lesson.tree.branches
+        assert tokenizer().decode(branch.ids[branch.reads]) == "\n" * 3  # where the answer starts
 
 
 def test_refused_number_is_one_token() -> None:
@@ -57,6 +70,6 @@ def test_a_state_with_many_questions_gives_several_trees() -> None:
     frame = questions(1)
     many = frame.loc[np.repeat(frame.index, 9)].reset_index(drop=True)
     made = lessons(PROMPT, many)
-    assert [len(lesson.questions) for lesson in made] == [16, 16, 13]
+    assert [len(lesson.questions) for lesson in made] == [16, 16, 16, 6]
     with pytest.raises(UserError, match="no question"):
         lessons(PROMPT, frame.iloc[:0])

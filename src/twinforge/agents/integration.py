@@ -5,6 +5,9 @@ options or values and the refusal. One weight a group and model, fitted by maxim
 trained on. Which models answered a row (its *pattern*, "boost+llm") has weights of its own, so that a model that is
 absent weighs nothing and the others are weighted as they deserve without it.
 
+Of a set of candidates (kind "entities") every entry is a yes or no of its own, pooled as the pair [1 - p, p]; in the fit
+each of them is a row (`pairs`).
+
 Fitted weights are shrunk towards those pooled over all groups of a kind. Where cross-validation over clusters
 (episodes) finds the pooled weights or one model alone better, beyond noise, a group uses those.
 """
@@ -56,9 +59,11 @@ class Integration:
     def pool(self, parts: Mapping[str, Floats], group: str) -> Floats:
         """Pool answer vectors of one question, or (n, k) arrays of them, by the models that answered.
 
-        Returns probabilities of the same shape; each sums to 1 and none is 0.
+        Returns probabilities of the same shape; each sums to 1 (of a set: lies between 0 and 1) and none is 0.
         """
         weights = self.weights(group, list(parts))
+        if _kind(group) == "entities":
+            return pool({model: pairs(p) for model, p in parts.items()}, weights)[..., 1]
         return pool(parts, weights)
 
     def to_json(self) -> dict[str, Any]:
@@ -90,6 +95,12 @@ def pool(parts: Mapping[str, Floats], weights: Weights) -> Floats:
     return np.asarray(softmax(np.tensordot(w, logs, axes=1), axis=-1))
 
 
+def pairs(p: Floats) -> Floats:
+    """Each probability (...) as the distribution of a yes or no, [1 - p, p]: (..., 2)."""
+    p = np.asarray(p, dtype=float)
+    return np.stack([1 - p, p], axis=-1)
+
+
 def log_floor(p: Floats) -> Floats:
     """Logarithms of probabilities with `FLOOR` mixed in, so that no model can forbid what the others see."""
     p = np.asarray(p, dtype=float)
@@ -101,7 +112,7 @@ def fit(parts: Parts, truth: Sequence[int], groups: Sequence[str], clusters: Seq
 
     Parameters
     ----------
-    parts : model -> n answer vectors (of one length in a row), None where the model didn't answer.
+    parts : model -> n answer vectors (of one length in a row), None where the model didn't answer; of sets, `pairs`.
     truth : (n,) index of the truth in the answer vector.
     groups : (n,) "asked/kind".
     clusters : (n,) what is left out together in cross-validation: the episode.

@@ -1,9 +1,10 @@
 """Calibrations by model and group: fitted by MAPIE, kept as thresholds, used by numpy alone.
 
 Each group "asked/kind" has a threshold from its answerable rows; the refusal has one of its own from all unanswerable
-rows (label-conditional). A choice's set holds the options that pass their group's threshold, a number's is an interval;
-the refusal is in either where it passes its threshold. So an answerable question's truth is in its set with probability at
-least 1 - alpha in every group, and so is the refusal where a question can't be answered.
+rows (label-conditional). A choice's set holds the options that pass their group's threshold, a number's is an interval, that
+of entities holds the nodes that pass; the refusal is in each where it passes its threshold. So an answerable question's truth
+(of entities: all of it) is in its set with probability at least 1 - alpha in every group, and so is the refusal where a
+question can't be answered.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from twinforge.conformal import choice, number
-from twinforge.conformal.threshold import Floats, Threshold
+from twinforge.conformal.entities import Entities
+from twinforge.conformal.threshold import TOLERANCE, Floats, Threshold
 from twinforge.errors import UserError
 from twinforge.files import read_json, write_json
 from twinforge.records import AnswerSpace, space_of
@@ -48,10 +50,17 @@ class Calibration:
         Never empty: where nothing passes, the most probable entry is given, which can only raise the coverage.
         """
         if kind != "choice":
-            raise UserError(f"{group}: a {kind} has an interval, not a set of options; use interval_for")
+            raise UserError(
+                f"{group}: kind {kind} has no set of options; use interval_for (number), nodes_for (entities)"
+            )
         inside = choice.members(p, self.threshold(group, model).value)
         inside[-1] = self.refusal_in_set(p, model)
         return np.flatnonzero(inside) if inside.any() else np.array([int(np.argmax(p))])
+
+    def nodes_for(self, group: str, p: Floats, model: str = "twin") -> NDArray[np.int64]:
+        """Indices of the candidates that are in a set of entities; none where nothing passes: then no one may belong to it."""
+        least = -self.threshold(group, model).value
+        return np.flatnonzero(np.asarray(p, float)[:-1] >= least - TOLERANCE)
 
     def interval_for(self, group: str, p: Floats, values: Floats, model: str = "twin") -> tuple[float, float, bool]:
         """(low, high, whether the refusal is in the set) for a number's answer vector on its grid of values."""
@@ -68,8 +77,8 @@ class Calibration:
 
         Returns
         -------
-        Columns question, kind, members (indices for choices, the refusal included; empty for numbers), low and high
-        (NaN for choices), refusal (in the set).
+        Columns question, kind, members (indices: of options, the refusal included; of candidates, without it; empty for
+        numbers), low and high (NaN but for numbers), refusal (in the set).
         """
         rows = []
         for row, space, p in _answered(questions, answers):
@@ -77,9 +86,16 @@ class Calibration:
             if space.kind == "choice":
                 inside = self.set_for(group, "choice", p, model)
                 rows.append((row.id, "choice", inside.tolist(), math.nan, math.nan, space.size - 1 in inside))
+            elif space.kind == "entities":
+                nodes, refusal = self.nodes_for(group, p, model), self.refusal_in_set(p, model)
+                rows.append((row.id, "entities", nodes.tolist(), math.nan, math.nan, refusal))
             else:
                 rows.append((row.id, "number", [], *self.interval_for(group, p, space.values, model)))
         return pd.DataFrame(rows, columns=["question", "kind", "members", "low", "high", "refusal"])
+
+    def out_of_reach(self, model: str = "twin") -> dict[str, str]:
+        """Groups whose sets hold everything because the level can't be reached, each with the reason."""
+        return {group: found.note for group, found in self.models[model].items() if found.note}
 
     def save(self, path: Path) -> None:
         """Write as JSON; an infinite threshold is null."""
@@ -121,13 +137,16 @@ def calibrate(questions: pd.DataFrame, answers: Mapping[str, pd.DataFrame], alph
 
 
 def covered(questions: pd.DataFrame, sets: pd.DataFrame) -> NDArray[np.bool_]:
-    """Whether each set (as `Calibration.sets` gives them) holds its question's truth; a NaN truth is the refusal."""
-    truth = questions.set_index("id")[["truth", "low", "high"]].loc[sets["question"].tolist()]
+    """Whether each set (as `Calibration.sets` gives them) holds its question's truth, of entities all of it; a NaN truth is
+    the refusal."""
+    truth = questions.set_index("id")[["truth", "low", "high", "gold"]].loc[sets["question"].tolist()]
     y = truth["truth"].to_numpy(dtype=float)
     number_truth = np.clip(y, truth["low"], truth["high"])
     inside = (sets["low"].to_numpy() <= number_truth) & (number_truth <= sets["high"].to_numpy())
     chosen = np.array([t in members for t, members in zip(y, sets["members"], strict=True)], dtype=bool)
-    known = np.where((sets["kind"] == "choice").to_numpy(), chosen, inside)
+    whole = np.array([set(gold) <= set(m) for gold, m in zip(truth["gold"], sets["members"], strict=True)], dtype=bool)
+    whole &= truth["gold"].map(len).to_numpy() == y
+    known = np.select([sets["kind"] == "choice", sets["kind"] == "entities"], [chosen, whole], inside)
     return np.where(np.isnan(y), sets["refusal"].to_numpy(dtype=bool), known)
 
 
@@ -160,10 +179,25 @@ def _group_threshold(group: str, items: Sequence[tuple[Any, AnswerSpace, Floats]
         index = [space.index(row.truth) for row, space, _ in items]
         data = _digest(rows, choice.scores(p, index))
         return Threshold(group, "lac", alpha, len(p), choice.lac(p, index, alpha), data)
+    if items[0][1].kind == "entities":
+        return _entities_threshold(group, rows, p, alpha)
     quantile = number.band(p, [space.values for _, space, _ in items], alpha)
     truth = np.array([np.clip(row.truth, space.low, space.high) for row, space, _ in items])
     data = _digest(rows, number.scores(quantile, truth))
     return Threshold(group, "cqr", alpha, len(p), number.cqr(quantile, truth, alpha), data)
+
+
+def _entities_threshold(group: str, rows: Sequence[Any], p: Sequence[Floats], alpha: float) -> Threshold:
+    """The least score that is kept, with its sign turned: at least -1, since no probability is above 1. Where the level can't
+    be reached everything is kept, and the note says why."""
+    query = np.repeat([row.id for row in rows], [len(vector) - 1 for vector in p])
+    score = np.concatenate([vector[:-1] for vector in p])
+    gold = np.concatenate([np.isin(np.arange(len(v) - 1), row.gold) for row, v in zip(rows, p, strict=True)])
+    try:
+        fitted = Entities.fit(query, score, gold, alpha, "all", {row.id: int(row.gold_total) for row in rows})
+    except UserError as error:
+        return Threshold(group, "entities", alpha, len(rows), math.inf, "", str(error))
+    return Threshold(group, "entities", alpha, fitted.n, max(-fitted.least, -1.0), fitted.data)
 
 
 def _answered(questions: pd.DataFrame, answers: pd.DataFrame) -> list[tuple[Any, AnswerSpace, Floats]]:

@@ -61,9 +61,9 @@ def confidence(alpha: float) -> float:
 class Threshold:
     """A calibrated threshold: all that prediction needs.
 
-    group : "asked/kind", or "refusal". method : "lac", "cqr" or "refusal".
+    group : "asked/kind", or "refusal". method : "lac", "cqr", "entities" or "refusal".
     n : calibration rows. value : the largest score inside; infinite: everything is inside.
-    data : sha256 of the calibration rows' ids and scores.
+    data : sha256 of the calibration rows' ids and scores. note : why it is infinite, where that is no mere matter of n.
     """
 
     group: str
@@ -72,14 +72,17 @@ class Threshold:
     n: int
     value: float
     data: str
+    note: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; an infinite threshold is null."""
         value = None if math.isinf(self.value) else self.value
-        return {"method": self.method, "alpha": self.alpha, "n": self.n, "threshold": value, "data": self.data}
+        found = {"method": self.method, "alpha": self.alpha, "n": self.n, "threshold": value, "data": self.data}
+        return {**found, "note": self.note} if self.note else found
 
     @staticmethod
     def from_json(group: str, value: Mapping[str, Any]) -> Threshold:
         """The inverse of `to_json`."""
         threshold = math.inf if value["threshold"] is None else float(value["threshold"])
-        return Threshold(group, value["method"], float(value["alpha"]), int(value["n"]), threshold, value["data"])
+        alpha, n, note = float(value["alpha"]), int(value["n"]), str(value.get("note", ""))
+        return Threshold(group, value["method"], alpha, n, threshold, value["data"], note)

@@ -6,12 +6,12 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import pandas as pd
 
 from twinforge.errors import UserError
-from twinforge.records import SKILLS, AnswerSpace
+from twinforge.records import SKILLS, AnswerSpace, Kind
 from twinforge.sectors import Template
 
 Row = Mapping[str, Any]
@@ -58,8 +58,10 @@ def _mistakes(row: Row) -> Iterator[str]:
     for name in ("truth", "rule", "persistence", "copy"):
         if not _fits(space, row[name]):
             yield f"{name} {row[name]} lies outside its answer space ({_limits(space)})"
-    if (rows := len(row["features"])) not in (1, len(space.options) or 1):
-        yield f"{rows} rows of features: give one, or one an option"
+    yield from _sets(space, row)
+    each, rows = len(space.options) or 1, len(row["features"])
+    if rows not in ((each,) if space.kind == "entities" else (1, each)):
+        yield f"{rows} rows of features: give one (not for entities), or one an option"
     if len(row["notes"]) not in (0, len(space.options)):
         yield f"{len(row['notes'])} notes for {len(space.options)} options"
     if len(row["payoff"]) not in (0, len(space.options)):
@@ -68,20 +70,35 @@ def _mistakes(row: Row) -> Iterator[str]:
         yield f"truth {row['truth']:g} is not the option with the highest of the payoffs {list(row['payoff'])}"
 
 
+def _sets(space: AnswerSpace, row: Row) -> Iterator[str]:
+    """A set's members stand among its candidates and are as many as the truth says; other kinds have none."""
+    for name in ("gold", "rule_gold"):
+        members = list(row[name])
+        inside = space.kind == "entities" and all(i in range(len(space.options)) for i in members)
+        if members and not (inside and len(set(members)) == len(members)):
+            yield f"{name} {members}: give indices of its {len(space.options)} candidates once each, and for entities only"
+    if space.kind != "entities":
+        return
+    total = 0 if math.isnan(row["truth"]) else row["truth"]
+    if row["gold_total"] != total or len(row["gold"]) > total:
+        yield (
+            f"truth {row['truth']}, gold_total {row['gold_total']}, {len(row['gold'])} gold: the truth counts the whole set, "
+            "the gold those among the candidates"
+        )
+
+
 @lru_cache(maxsize=4096)
 def _cached(
-    kind: str, options: tuple[str, ...], unit: str, low: float, high: float, step: float, tolerance: float
+    kind: Kind, options: tuple[str, ...], unit: str, low: float, high: float, step: float, tolerance: float
 ) -> AnswerSpace:
-    return (
-        AnswerSpace("choice", options)
-        if kind == "choice"
-        else AnswerSpace("number", (), unit, low, high, step, tolerance)
-    )
+    if kind != "number":
+        return AnswerSpace(kind, options)
+    return AnswerSpace("number", (), unit, low, high, step, tolerance)
 
 
 def _space(row: Row) -> AnswerSpace:
-    if row["kind"] not in ("choice", "number"):
-        raise UserError(f"kind {row['kind']!r}: choice or number")
+    if row["kind"] not in get_args(Kind):
+        raise UserError(f"kind {row['kind']!r}: {', '.join(get_args(Kind))}")
     return _cached(
         row["kind"], tuple(row["options"]), *(row[name] for name in ("unit", "low", "high", "step", "tolerance"))
     )
@@ -90,15 +107,15 @@ def _space(row: Row) -> AnswerSpace:
 def _fits(space: AnswerSpace, value: float) -> bool:
     if math.isnan(value):
         return True
-    if space.kind == "choice":
-        return value in range(len(space.options))
-    return space.low <= value <= space.high
+    if space.kind == "number":
+        return space.low <= value <= space.high
+    return value in range(len(space.options)) if space.kind == "choice" else value >= 0 and value == int(value)
 
 
 def _limits(space: AnswerSpace) -> str:
-    return (
-        f"0 to {len(space.options) - 1}" if space.kind == "choice" else f"{space.low:g} to {space.high:g} {space.unit}"
-    )
+    if space.kind == "number":
+        return f"{space.low:g} to {space.high:g} {space.unit}"
+    return f"0 to {len(space.options) - 1}" if space.kind == "choice" else "0, 1, 2 ... nodes"
 
 
 def _best(row: Row) -> bool:

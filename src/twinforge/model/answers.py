@@ -1,4 +1,5 @@
-"""Answers as whole distributions: every question of a state in one pass, choices by their letters, numbers by digits."""
+"""Answers as whole distributions: every question of a state in one pass, choices by their letters, numbers by digits, sets
+candidate by candidate."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ from twinforge.files import read_table, write_table
 from twinforge.model.adapter import one_precision
 from twinforge.model.digits import Trie, trie_of
 from twinforge.model.lower import Lower, upper_only
-from twinforge.model.prompt import Prompt
+from twinforge.model.prompt import VERDICTS, Prompt
 from twinforge.model.tree import Branch, Tree, pack
 from twinforge.records import ANSWER, AnswerSpace, space_of
 
@@ -80,11 +81,14 @@ def _portions(
 
 
 def question_branch(prompt: Prompt, question: pd.Series, lead: Sequence[int] = ()) -> tuple[Branch, AnswerSpace]:
-    """The branch that asks one question, behind the tokens `lead`; a number's trie of digits hangs on its end."""
+    """The branch that asks one question, behind the tokens `lead`; on its end hang a number's trie of digits, or a set's
+    candidates, each read at its own end."""
     space = space_of(question)
     ids = [*lead, *prompt.question_ids(question)]
     if space.kind == "choice":
         return Branch.line(ids, [len(ids) - 1]), space
+    if space.kind == "entities":
+        return Branch.line(ids, []).fan(prompt.candidate_ids(question)), space
     trie, end = trie_of(space), len(ids) - 1
     digits = [prompt.character_ids[character] for character in trie.characters]
     return (
@@ -221,7 +225,14 @@ def _fits(model: Model, asked: Sequence[Asked]) -> None:
 
 
 def _distribution(logits: np.ndarray, columns: dict[int, int], prompt: Prompt, space: AnswerSpace) -> np.ndarray:
-    """Probabilities of a space's answers, the refusal last, from the logits (reads, columns) of one branch."""
+    """Probabilities of a space's answers, the refusal last, from the logits (reads, columns) of one branch.
+
+    Of a set: P(yes) against P(no) for each candidate, and the mean of P(unknown) over the candidates.
+    """
+    if space.kind == "entities":
+        verdicts = logits[:, [columns[token] for token in prompt.label_ids(len(VERDICTS))]]
+        no, yes, unknown = np.exp([_log_softmax(row) for row in verdicts]).T
+        return np.append(yes / (no + yes), unknown.mean())
     if space.kind == "choice":
         logs = _log_softmax(logits[0, [columns[token] for token in prompt.label_ids(space.size)]])
     else:

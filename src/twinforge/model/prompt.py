@@ -41,6 +41,10 @@ _CHOICE = """
 {%- endfor -%}
 """
 _NUMBER = '{{- text ~ "\\n" ~ low ~ "-" ~ high ~ unit -}}'
+VERDICTS = ("no", "yes", REFUSAL)
+"""What is said of each candidate of a set, by the first letters."""
+_EACH = '{{- text ~ "\\nFor each: " ~ labels ~ "\\n" -}}'
+_CANDIDATE = '{{- name ~ (": " ~ note if note else "") ~ "\\n" -}}'
 
 
 @dataclass(frozen=True)
@@ -107,11 +111,25 @@ class Prompt:
         return self._encode(self.context_template + SPLIT, state=context)
 
     def question_ids(self, question: pd.Series) -> list[int]:
-        """Tokens of a row of `records.QUESTION` behind its context: facts, words and options with their notes."""
+        """Tokens of a row of `records.QUESTION` behind its context: facts, words and options with their notes.
+
+        Of a set these are what all its candidates share; the rest of each is in `candidate_ids`.
+        """
         space = space_of(question)
         if space.kind == "choice":
             return self.choice_ids(asked_text(question), criteria_of(question))
+        if space.kind == "entities":
+            labels = " ".join(f"{_LABELS[i]}. {word}" for i, word in enumerate(VERDICTS))
+            return self._encode(SPLIT + _EACH + MARK, text=asked_text(question), labels=labels)
         return self._number_ids(asked_text(question), space)
+
+    def candidate_ids(self, question: pd.Series) -> list[list[int]]:
+        """Tokens of each candidate of a set behind `question_ids`: its name and note, and up to where the answer starts."""
+        notes = list(question["notes"]) or [""] * len(question["options"])
+        template = SPLIT + _CANDIDATE + self._tail
+        return [
+            self._encode(template, name=name, note=note) for name, note in zip(question["options"], notes, strict=True)
+        ]
 
     def choice_ids(self, text: str, options: Mapping[str, str | None]) -> list[int]:
         """Tokens of a question with labelled options (A, B, C ...; the refusal among them), each with a note or None."""

@@ -36,6 +36,17 @@ class Branch:
         """A plain sequence, read at the positions `reads`."""
         return cls(np.asarray(ids), np.arange(len(ids)) - 1, np.asarray(reads))
 
+    def fan(self, lines: Sequence[Sequence[int]]) -> Branch:
+        """This branch with lines of tokens side by side behind its end, each read at its own end too."""
+        ids, parents, reads = [self.ids], [self.parents], [self.reads]
+        end = start = len(self.ids)
+        for line in lines:
+            ids.append(np.asarray(line))
+            parents.append(np.array([end - 1, *range(start, start + len(line) - 1)]))
+            start += len(line)
+            reads.append(np.array([start - 1]))
+        return Branch(*(np.concatenate(part).astype(int) for part in (ids, parents, reads)))
+
     @property
     def depths(self) -> np.ndarray:
         """(n,) distance of each token from the context's end, from 0."""

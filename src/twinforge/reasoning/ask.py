@@ -22,7 +22,7 @@ from twinforge.conformal.calibration import covered
 from twinforge.errors import UserError
 from twinforge.reasoning.situation import Situation, situation
 from twinforge.reasoning.wording import Match, Phrasebook
-from twinforge.records import QUESTION, REFUSAL, AnswerSpace, question_id, space_of
+from twinforge.records import QUESTION, REFUSAL, AnswerSpace, question_id, set_text, space_of
 from twinforge.sectors import load_sector
 
 Vector = NDArray[np.float64]
@@ -30,7 +30,7 @@ Vector = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Claim:
-    """What is guaranteed: a choice's labels in the set, a number's interval; with the refusal or not."""
+    """What is guaranteed: a choice's labels or a set's nodes, a number's interval; with the refusal or not."""
 
     level: float
     labels: tuple[str, ...] = ()
@@ -70,10 +70,12 @@ class Reply:
 
 
 def in_words(space: AnswerSpace, p: Vector) -> str:
-    """An answer vector's answer: the likeliest label; the median value, unless the refusal has more than half."""
+    """An answer vector's answer: the likeliest label; the median value or the set, unless the refusal has more than half."""
     said = space.decide(p)
     if math.isnan(said):
         return REFUSAL
+    if space.kind == "entities":
+        return set_text(space.options, space.decide_set(p))
     return space.labels[int(said)] if space.kind == "choice" else number_text(said, space.unit)
 
 
@@ -145,6 +147,9 @@ def _blank() -> dict[str, Any]:
         "notes": [],
         "evidence": "",
         "features": [],
+        "gold": [],
+        "gold_total": 0,
+        "rule_gold": [],
     }
     unknown = dict.fromkeys(("truth", "rule", "persistence", "copy"), math.nan)
     return {**empty, **unknown, "rule_defined": False, "payoff": [], "validation": False}
@@ -229,7 +234,7 @@ def _claims(twin: Twin, rows: pd.DataFrame, answers: pd.DataFrame, model: str, t
     claims = {}
     for found, holds in zip(sets.to_dict("records"), inside, strict=True):
         space = spaces[found["question"]]
-        labels = tuple(space.labels[i] for i in found["members"]) if space.kind == "choice" else ()
+        labels = tuple(space.labels[i] for i in found["members"])
         bounds = (float(found["low"]), float(found["high"]), bool(found["refusal"]))
         claims[str(found["question"])] = Claim(1 - calibration.alpha, labels, *bounds, holds)
     return claims

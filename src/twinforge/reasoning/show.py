@@ -14,7 +14,7 @@ from rich.text import Text
 from twinforge.artifact import Twin
 from twinforge.reasoning.ask import Claim, Reply, number_text, phrasebook
 from twinforge.reasoning.situation import stored
-from twinforge.records import REFUSAL, AnswerSpace
+from twinforge.records import REFUSAL, AnswerSpace, set_text
 
 MEANING = {
     "llm": "the tuned language model alone",
@@ -88,10 +88,14 @@ def claim_text(reply: Reply, brief: bool = False) -> str:
     claim = reply.claim
     if claim is None:
         return ""
-    if reply.space.kind == "choice":
+    if reply.space.kind == "entities":
+        held = set_text(claim.labels, range(len(claim.labels)))
+    elif reply.space.kind == "choice":
         return "{" + ", ".join("?" if brief and label == REFUSAL else label for label in claim.labels) + "}"
+    else:
+        held = _interval(claim, reply.space)
     end = " or ?" if brief else f", or {REFUSAL}"
-    return _interval(claim, reply.space) + (end if claim.refusal else "")
+    return held + (end if claim.refusal else "")
 
 
 def _interval(claim: Claim, space: AnswerSpace) -> str:
@@ -109,6 +113,8 @@ def truth_text(reply: Reply) -> str:
         return ""
     if math.isnan(truth):
         return REFUSAL
+    if space.kind == "entities":
+        return set_text(space.options, reply.question["gold"], int(truth))
     return space.options[int(truth)] if space.kind == "choice" else number_text(truth, space.unit)
 
 
@@ -118,7 +124,7 @@ def _lines(reply: Reply) -> list[tuple[str, Text]]:
     lines.append(("skill", Text(f"{reply.question['asked']} ({reply.question['kind']})")))
     lines.append(("answer", Text(said[reply.speaker], style="bold")))
     if reply.claim:
-        form = "set" if reply.space.kind == "choice" else "interval"
+        form = "interval" if reply.space.kind == "number" else "set"
         lines.append((f"{reply.claim.level:.0%} {form}", Text(claim_text(reply))))
     if reply.truth_known:
         mark = _tick(reply.claim.covers) if reply.claim else ""
@@ -133,7 +139,7 @@ def _lines(reply: Reply) -> list[tuple[str, Text]]:
 
 def _odds(reply: Reply, model: str) -> str:
     p = reply.parts[model]
-    if reply.space.kind == "number":
+    if reply.space.kind != "choice":
         return f" (refusal {p[-1]:.2f})" if p[-1] >= 0.005 else ""
     return f" ({p.max():.2f})"
 

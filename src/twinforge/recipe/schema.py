@@ -22,6 +22,7 @@ Measure = Literal[
     "macro_f1",
     "log_score",
     "brier",
+    "set_f1",
     "calibration_error",
     "interval_score",
     "mae",

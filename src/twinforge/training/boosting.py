@@ -1,13 +1,14 @@
 """Gradient boosting of one group of questions by LightGBM: features in, answer vectors out.
 
-Three forms, by what the features are:
+Four forms, by what the features and the answers are:
 
 - "class": one row of features, multiclass over the option index, with a class for the refusal where it occurs;
 - "option": one row of features an option; the log-odds of "this one is right" go through a softmax over the options;
+- "entities": the same, but each option is right or not on its own: no softmax;
 - "number": one row; quantile regression at given levels, on what a ridge regression leaves over where that helps,
   made into a mass on the grid.
 
-"option" and "number" get the probability of the refusal from a binary model of their own.
+All but "class" get the probability of the refusal from a binary model of their own.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from typing import Any, Protocol
 import lightgbm as lgb
 import numpy as np
 import pandas as pd
-from scipy.special import softmax
+from scipy.special import expit, softmax
 
 from twinforge.errors import UserError
 from twinforge.records import AnswerSpace
 from twinforge.training.masses import Floats, quantile_mass, smooth
 
 SMALL = 50_000  # rows below which one thread is fastest: LightGBM's threads would wait for each other
+PER_OPTION = ("option", "entities")  # forms with one row of features an option
 RIDGE = 1.0  # penalty on standardised coefficients
 HOLDOUT = 0.2  # share of episodes that choose the number of rounds
 
@@ -82,11 +84,12 @@ class Linear:
 class Boosted:
     """The fitted boosting of one group.
 
-    form, width : "class", "option" or "number", and the features a row.
+    form, width : "class", "option", "entities" or "number", and the features a row.
     n : training rows; sets how much of the uniform is mixed in (one pseudo-count an option).
     classes : option index of each class, -1 the refusal ("class" only).
     refusal : share of refusals, used where no model tells them apart.
-    models : LightGBM boosters by name: "class"; "option"; "q0", "q1", ...; "refusal". A missing one had nothing to learn.
+    models : LightGBM boosters by name: "class"; "option" (of a set too); "q0", "q1", ...; "refusal". A missing one had nothing
+        to learn.
     """
 
     form: str
@@ -120,18 +123,19 @@ def fit_group(rows: pd.DataFrame, section: Section, seed: int, name: str) -> Boo
     if 0 < refused.sum() < len(rows) and width:
         summary = x if form == "number" else _summary(x, owner, len(rows))
         models["refusal"] = trainer.fit(summary, refused.astype(float), np.arange(len(rows)), objective="binary")
-    if form == "option":
-        place = np.arange(len(x)) - np.searchsorted(owner, owner)
-        right = (place == truth[owner]) & ~refused[owner]
-        keep = ~refused[owner]
+    if form in PER_OPTION:
+        right, keep = _right(rows, form), ~refused[owner]
         if right.any() and width:
             models["option"] = trainer.fit(x[keep], right[keep].astype(float), owner[keep], objective="binary")
-        return Boosted("option", width, len(rows), share, models)
+        return Boosted(form, width, len(rows), share, models)
     return _fit_number(x, truth, share, models, trainer, tuple(section.quantiles))
 
 
 def answer_group(model: Boosted, rows: pd.DataFrame, space: AnswerSpace, name: str) -> Floats:
-    """Answer vectors (n, space.size) for rows of one group whose answer space has one size (numbers: one grid)."""
+    """Answer vectors (n, space.size) for rows of one group whose answer space has one size (numbers: one grid).
+
+    A group without a model of its options gives them all the same chance, to belong to a set too.
+    """
     x, owner = _matrix(rows, model.form, model.width, name)
     if model.form == "class":
         p = _answer_class(model, x, space.size)
@@ -141,16 +145,18 @@ def answer_group(model: Boosted, rows: pd.DataFrame, space: AnswerSpace, name: s
         refusal = np.asarray(model.models["refusal"].predict(summary, num_threads=_threads(summary)))
     else:
         refusal = np.full(len(rows), model.refusal)
-    if model.form == "option":
-        score = np.zeros(len(x))
-        if "option" in model.models:
-            score = np.asarray(model.models["option"].predict(x, raw_score=True, num_threads=_threads(x)))
-        inner = softmax(score.reshape(len(rows), space.size - 1), axis=1)
-    else:
-        inner = _answer_number(model, x, space)
-    p = np.hstack([(1 - refusal)[:, None] * inner, refusal[:, None]])
-    share = space.size / (model.n + space.size) if model.form == "option" else 1 / (model.n + 1)
-    return smooth(p, share)
+    if model.form == "number":
+        p = np.hstack([(1 - refusal)[:, None] * _answer_number(model, x, space), refusal[:, None]])
+        return smooth(p, 1 / (model.n + 1))
+    score = np.zeros(len(x))
+    if "option" in model.models:
+        score = np.asarray(model.models["option"].predict(x, raw_score=True, num_threads=_threads(x)))
+    table = score.reshape(len(rows), space.size - 1)
+    if model.form == "entities":
+        p = np.hstack([expit(table), refusal[:, None]])
+        return p + (0.5 - p) * 2 / (model.n + 2)
+    p = np.hstack([(1 - refusal)[:, None] * softmax(table, axis=1), refusal[:, None]])
+    return smooth(p, space.size / (model.n + space.size))
 
 
 @dataclass(frozen=True)
@@ -272,6 +278,8 @@ def _threads(x: Floats) -> int:
 def _form(rows: pd.DataFrame) -> str:
     if rows["kind"].iloc[0] == "number":
         return "number"
+    if rows["kind"].iloc[0] == "entities":
+        return "entities"
     lengths = {(len(feature), len(options)) for feature, options in zip(rows["features"], rows["options"], strict=True)}
     return "option" if all(features in (0, options) for features, options in lengths) else "class"
 
@@ -280,7 +288,7 @@ def _matrix(rows: pd.DataFrame, form: str, width: int, name: str) -> tuple[Float
     """Features (rows or options, width) and the question that each belongs to. No features at all: all missing."""
     blocks = []
     for identity, feature, options in zip(rows["id"], rows["features"], rows["options"], strict=True):
-        count = len(options) if form == "option" else 1
+        count = len(options) if form in PER_OPTION else 1
         block = np.full((count, width), np.nan)
         if len(feature):
             block = np.array([np.asarray(row, dtype=float) for row in feature])
@@ -295,8 +303,17 @@ def _matrix(rows: pd.DataFrame, form: str, width: int, name: str) -> tuple[Float
     return x, np.repeat(np.arange(len(blocks)), counts)
 
 
+def _right(rows: pd.DataFrame, form: str) -> np.ndarray:
+    """Whether each option of each question (options,) is the right one, or belongs to the set."""
+    marks = [
+        np.isin(np.arange(len(options)), gold if form == "entities" else [truth])
+        for options, gold, truth in zip(rows["options"], rows["gold"], rows["truth"], strict=True)
+    ]
+    return np.concatenate(marks)
+
+
 def _summary(x: Floats, owner: np.ndarray, n: int) -> Floats:
-    """What the refusal of an option question is judged by: per column mean, extremes, and share missing."""
+    """What the refusal of a question with a row an option is judged by: per column mean, extremes, and share missing."""
     frame = pd.DataFrame(x).groupby(owner)
     missing = pd.DataFrame(np.isnan(x)).groupby(owner).mean()
     counts = np.bincount(owner, minlength=n)[:, None]

@@ -24,7 +24,7 @@ from twinforge.errors import UserError
 from twinforge.files import read_json, replacing, write_json
 from twinforge.records import ANSWER, AnswerSpace, space_of
 from twinforge.training.boosting import Boosted, Linear, Section, answer_group, fit_group
-from twinforge.training.points import PointModel, defined, distribution, fit_point, points
+from twinforge.training.points import PointModel, defined, distribution, fit_point, points, set_distribution
 
 NAMES = ("boost", "rule", "majority", "persistence", "copy")
 INDEX = "experts.json"
@@ -74,6 +74,8 @@ class Experts:
         if name == "boost":
             return answer_group(self.boosted[group], part, space, group)
         model = self.point[name][group]
+        if space.kind == "entities":
+            return set_distribution(name, model, part)
         point = points(name, model, part)
         if space.kind == "choice" and (bad := (point < 0) | (point >= space.size - 1)).any():
             first = part.iloc[int(np.argmax(bad))]

@@ -20,7 +20,7 @@ from twinforge.errors import UserError
 from twinforge.model.answers import answer, plan, sample_states
 from twinforge.model.lower import Lower, lower_states
 from twinforge.model.prompt import Prompt
-from twinforge.records import AnswerSpace, space_of
+from twinforge.records import membership, space_of
 from twinforge.training.trainer import TreeTrainer
 from twinforge.training.trees import Lesson, lessons
 
@@ -154,12 +154,9 @@ def _validation(model: PeftModel, prompt: Prompt, rows: pd.DataFrame, recipe: An
     answers = answer(
         model, prompt, plan(prompt, chosen), chosen["id"].tolist(), recipe.compute.answer_batch_trees, "validation"
     )
-    spaces = [space_of(row) for _, row in chosen.iterrows()]
-    right = [_right(p, s, truth) for p, s, truth in zip(answers["p"], spaces, chosen["truth"], strict=True)]
-    scores = [
-        math.log(max(p[s.index(truth)], 1e-12))
-        for p, s, truth in zip(answers["p"], spaces, chosen["truth"], strict=True)
-    ]
+    asked = [question for _, question in chosen.iterrows()]
+    right = [_right(p, question) for p, question in zip(answers["p"], asked, strict=True)]
+    scores = [_log_score(p, question) for p, question in zip(answers["p"], asked, strict=True)]
     by_skill = pd.Series(right, index=chosen["skill"]).groupby(level=0).mean()
     return {
         "n": len(right),
@@ -169,8 +166,20 @@ def _validation(model: PeftModel, prompt: Prompt, rows: pd.DataFrame, recipe: An
     }
 
 
-def _right(p: np.ndarray, space: AnswerSpace, truth: float) -> bool:
+def _right(p: np.ndarray, question: pd.Series) -> bool:
+    space, truth = space_of(question), float(question["truth"])
     said = space.decide(p)
     if math.isnan(said) or math.isnan(truth):
         return math.isnan(said) and math.isnan(truth)
-    return abs(said - truth) <= space.tolerance + 1e-9
+    same = space.kind != "entities" or set(space.decide_set(p)) == set(question["gold"])
+    return same and abs(said - truth) <= space.tolerance + 1e-9
+
+
+def _log_score(p: np.ndarray, question: pd.Series) -> float:
+    """Log-probability of the truth; of a set, of all that happened."""
+    if question["kind"] == "entities":
+        happened = membership(question)
+        told = np.where(happened == 1, p, 1 - p)[~np.isnan(happened)]
+    else:
+        told = p[[space_of(question).index(question["truth"])]]
+    return float(np.log(np.maximum(told, 1e-12)).sum())

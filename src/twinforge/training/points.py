@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from twinforge.records import AnswerSpace
+from twinforge.records import AnswerSpace, membership
 from twinforge.training.masses import Floats, laplace_mass, smooth
 
 COLUMNS = {"rule": "rule", "copy": "copy", "persistence": "persistence"}
@@ -21,9 +21,9 @@ UNIFORM = 1e-3  # share spread evenly, so that no value of a number has no mass 
 class PointModel:
     """How far one group's point answers are to be trusted.
 
-    error : share of answered training rows whose option was wrong; for numbers, whose truth was the refusal.
+    error : share of answered training rows whose option was wrong; for numbers and sets, whose truth was the refusal.
     refusal_error : share of refusing training rows that had an answer. Both with Laplace's rule of succession.
-    scale : mean absolute error of numbers, in their unit.
+    scale : mean absolute error of numbers, in their unit; for sets, share of candidates put on the wrong side.
     texts, indices : options by how often they were right (majority only); `median` of the truths for numbers.
     """
 
@@ -56,7 +56,10 @@ def defined(name: str, frame: pd.DataFrame) -> np.ndarray:
 def fit_point(name: str, group: pd.DataFrame) -> PointModel:
     """Measure a point model's errors on one group's training rows (all of one kind)."""
     rows = group[defined(name, group)]
-    choice = bool((group["kind"] == "choice").all())
+    kind = str(group["kind"].iloc[0])
+    if kind == "entities":
+        return _fit_sets(name, rows)
+    choice = kind == "choice"
     texts, indices, median = _majority(rows, choice) if name == "majority" else ((), (), 0.0)
     draft = PointModel(0.0, 0.0, 1.0, texts, indices, median)
     point, truth = points(name, draft, rows), rows["truth"].to_numpy(dtype=float)
@@ -95,6 +98,32 @@ def distribution(model: PointModel, point: Floats, space: AnswerSpace) -> Floats
         rows = np.hstack([(1 - model.error) * mass, np.full((len(at), 1), model.error)])
     p[~refused] = rows
     return p
+
+
+def set_distribution(name: str, model: PointModel, rows: pd.DataFrame) -> Floats:
+    """Answer vectors (n, candidates + 1) for questions of sets with as many candidates each."""
+    said = np.array([_said(name, row) for _, row in rows.iterrows()])
+    p = np.where(said, 1 - model.scale, model.scale)
+    refused = _refuses(name, rows)
+    return np.column_stack([p, np.where(refused, 1 - model.refusal_error, model.error)])
+
+
+def _fit_sets(name: str, rows: pd.DataFrame) -> PointModel:
+    unanswerable, refused = rows["truth"].isna().to_numpy(), _refuses(name, rows)
+    known = rows[~unanswerable & ~refused]
+    wrong = [_said(name, row) != membership(row)[:-1] for _, row in known.iterrows()]
+    scale = _succession(np.concatenate([*wrong, np.zeros(0, bool)]))
+    return PointModel(_succession(unanswerable[~refused]), _succession(~unanswerable[refused]), scale)
+
+
+def _said(name: str, row: pd.Series) -> np.ndarray:
+    """Which candidates the point model puts in the set: the majority's is none, so that its errors are the share of gold."""
+    members = list(row["rule_gold"]) if name == "rule" else []
+    return np.isin(np.arange(len(row["options"])), members)
+
+
+def _refuses(name: str, rows: pd.DataFrame) -> np.ndarray:
+    return rows["rule"].isna().to_numpy() if name == "rule" else np.zeros(len(rows), dtype=bool)
 
 
 def _majority(rows: pd.DataFrame, choice: bool) -> tuple[tuple[str, ...], tuple[int, ...], float]:

@@ -11,10 +11,10 @@ import pandas as pd
 import torch
 
 from twinforge.errors import UserError
+from twinforge.model.answers import question_branch
 from twinforge.model.few_shot import answer_ids
 from twinforge.model.prompt import Prompt
 from twinforge.model.tree import Branch, Tree, pack
-from twinforge.records import space_of
 
 MAX_BRANCHES = 16  # of one tree: a state with more questions gives several
 
@@ -40,8 +40,8 @@ class Lesson:
 def lessons(prompt: Prompt, frame: pd.DataFrame, number_weight: float = 1.0) -> list[Lesson]:
     """Training trees of the questions of `frame` (records.QUESTION), one or more a state.
 
-    Only the answer's tokens are supervised: the letter of a choice, each character of a number, or the refusal. A
-    question weighs 1 (a number `number_weight`), shared equally by its answer's tokens.
+    Only the answer's tokens are supervised: the letter of a choice, each character of a number, or the refusal; of a set
+    each candidate's letter. A question weighs 1 (a number `number_weight`), shared equally by its answer's tokens.
 
     Raises
     ------
@@ -61,12 +61,17 @@ def lessons(prompt: Prompt, frame: pd.DataFrame, number_weight: float = 1.0) -> 
 def _lesson(prompt: Prompt, context: np.ndarray, questions: pd.DataFrame, number_weight: float) -> Lesson:
     branches, targets, weights = [], [], []
     for _, question in questions.iterrows():
-        space = space_of(question)
-        asked, answer = prompt.question_ids(question), answer_ids(prompt, space, question["truth"])
-        branches.append(Branch.line(asked + answer[:-1], range(len(asked) - 1, len(asked) + len(answer) - 1)))
+        number, answer = question["kind"] == "number", answer_ids(prompt, question)
+        branches.append(_number(prompt, question, answer) if number else question_branch(prompt, question)[0])
         targets += answer
-        weights += [(number_weight if space.kind == "number" else 1.0) / len(answer)] * len(answer)
+        weights += [(number_weight if number else 1.0) / len(answer)] * len(answer)
     return Lesson(Tree(context, tuple(branches)), np.array(targets), np.array(weights), tuple(questions["id"]))
+
+
+def _number(prompt: Prompt, question: pd.Series, answer: list[int]) -> Branch:
+    """A number's question with the true characters but for the last, read where each is due."""
+    asked = prompt.question_ids(question)
+    return Branch.line(asked + answer[:-1], range(len(asked) - 1, len(asked) + len(answer) - 1))
 
 
 def collate(batch: Sequence[Lesson]) -> dict[str, Any]:

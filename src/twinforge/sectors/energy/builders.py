@@ -37,6 +37,8 @@ class Draft:
     persistence: float = NAN
     copy: float = NAN
     payoff: tuple[float, ...] = ()
+    gold: tuple[int, ...] = ()
+    rule_gold: tuple[int, ...] = ()
 
 
 Slots = Mapping[str, str]

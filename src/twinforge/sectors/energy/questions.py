@@ -112,8 +112,10 @@ def _space(space: AnswerSpace) -> dict[str, Any]:
 
 
 def _draft(draft: Draft) -> dict[str, Any]:
+    whole = 0 if draft.space.kind != "entities" or np.isnan(draft.truth) else int(draft.truth)
     return {
-        "truth": draft.truth, "evidence": draft.evidence, "features": draft.features, "rule": draft.rule,
+        "truth": draft.truth, "gold": list(draft.gold), "gold_total": whole,
+        "evidence": draft.evidence, "features": draft.features, "rule": draft.rule, "rule_gold": list(draft.rule_gold),
         "rule_defined": draft.rule_defined, "persistence": draft.persistence, "copy": draft.copy, "payoff": list(draft.payoff),
     }  # fmt: skip
 
