@@ -178,13 +178,17 @@ def test_supply_by_the_graph(rated: Grid, fresh: list[Fresh]) -> None:
     outage = view.cutting[0]
     dark = sorted(view.cut_off(outage))[0]
     lit = [str(n) for n in rated.loads["name"] if n not in view.cut_off(outage)][:3]
+    whole = len(view.cut_off(outage))
     draft = builders.supply(view, {"outage": outage}, (*lit, dark))
-    assert draft.truth == draft.rule == 3.0 and dark in draft.evidence
+    assert draft.gold == draft.rule_gold == (3,) and draft.truth == whole and dark in draft.evidence
+    assert {len(row) for row in draft.features} == {6} and [row[-1] for row in draft.features] == [0, 0, 0, 1]
     draft = builders.supply(view, {"outage": outage}, tuple(lit))
-    assert draft.truth == draft.rule == 3.0 and pick(draft.space, draft.truth) == builders.NONE
-    assert {len(row) for row in draft.features} == {7} and [row[-1] for row in draft.features] == [0, 0, 0, 1]
+    assert draft.gold == draft.rule_gold == () and (draft.truth, draft.rule) == (whole, 0)
+    safe = next(str(n) for n in rated.lines["name"] if n not in view.open_lines and not view.cut_off(str(n)))
+    assert builders.supply(view, {"outage": safe}, (*lit, dark)).truth == 0
     for line in ("L999", *view.open_lines):
-        assert math.isnan(builders.supply(view, {"outage": line}, (*lit, dark)).truth)
+        refused = builders.supply(view, {"outage": line}, (*lit, dark))
+        assert math.isnan(refused.truth) and math.isnan(refused.rule) and refused.gold == refused.rule_gold == ()
 
 
 def test_the_graph_walk_is_wrong_where_a_switch_lies(rated: Grid, solver: Solver, fresh: list[Fresh]) -> None:
@@ -198,7 +202,9 @@ def test_the_graph_walk_is_wrong_where_a_switch_lies(rated: Grid, solver: Solver
     lying = View(replace(view.state, outcomes=pd.DataFrame(rows, columns=OUTCOME.names)), rated)
     others = tuple(str(n) for n in rated.loads["name"] if n not in dark)[:3]
     draft = builders.supply(lying, {"outage": outage}, (demand, *others))
-    assert pick(draft.space, draft.truth) == demand and pick(draft.space, draft.rule) == builders.NONE
+    assert (draft.gold, draft.rule_gold, draft.truth) == ((0,), (), len(dark))
+    missed = builders.supply(lying, {"outage": outage}, others)
+    assert (missed.gold, missed.truth) == ((), len(dark))
 
 
 def _pair_of_feeders(grid: Grid, view: View) -> tuple[str, str, str]:

@@ -177,26 +177,28 @@ def _rules(view: View) -> tuple[list[float], str]:
 
 
 def supply(view: View, slots: Slots, candidates: tuple[str, ...]) -> Draft:
-    """Which demand loses supply after an outage; the rule walks over the graph with the reported open lines."""
+    """The demands that lose supply after an outage; the rule walks over the graph with the reported open lines.
+
+    Who hangs on an open line that nobody reports may stand outside the candidates: the truth counts them too.
+    """
     outage = slots["outage"]
-    space = AnswerSpace("choice", (*candidates, NONE))
+    space = AnswerSpace("entities", candidates)
     if outage not in set(view.grid.lines["name"]) or outage in view.open_lines:
-        return Draft(space, NAN, f"no line {outage} in service", [[NAN] * 7] * len(space.options))
-    dark = set(view.causes("outage").get(outage, ()))
-    walked = view.cut_off(outage)
-    truth = next((i for i, d in enumerate(candidates) if d in dark), len(candidates))
-    rule = next((i for i, d in enumerate(candidates) if d in walked), len(candidates))
+        return Draft(space, NAN, f"no line {outage} in service", [[NAN] * 6] * len(candidates))
+    dark, walked = set(view.causes("outage").get(outage, ())), view.cut_off(outage)
+    gold, rule = (tuple(i for i, d in enumerate(candidates) if d in names) for names in (dark, walked))
+    known = len(view.state.outcomes) > 0
     hops, flow = view.hops(outage), view.state.get(outage, "flow")
     slack = distances(view.grid)[view.grid.slack]
     line = view.grid.lines.set_index("name").loc[outage]
     at = view.grid.loads.set_index("name")["at"]
     rows = [
-        [hops[at[d]], slack[at[d]] - min(slack[line["from"]], slack[line["to"]]), view.state.get(d, "demand"), abs(flow), slack[at[d]], 0.0, float(d in walked)]
+        [hops[at[d]], slack[at[d]] - min(slack[line["from"]], slack[line["to"]]), view.state.get(d, "demand"), abs(flow), slack[at[d]], float(d in walked)]
         for d in candidates
     ]  # fmt: skip
-    rows.append([NAN, NAN, NAN, abs(flow), NAN, 1.0, float(not walked & set(candidates))])
     evidence = f"walk from {outage}: {', '.join(sorted(walked)) or 'no one'}"
-    return Draft(space, float(truth) if len(view.state.outcomes) else NAN, evidence, rows, float(rule))
+    truth = float(len(dark & set(view.grid.loads["name"]))) if known else NAN
+    return Draft(space, truth, evidence, rows, float(len(rule)), gold=gold if known else (), rule_gold=rule)
 
 
 def action(view: View, slots: Slots) -> Draft:

@@ -38,7 +38,8 @@ def facts(view: View, template: str, slots: Mapping[str, str]) -> str:
         first = view.suspects[0] if view.suspects else ""
         return f"P {_change(view, first)}, C residual {signed(view.residual.get(first, NAN))}"
     if template == "supply":
-        return f"P {'?' if slots['outage'] not in set(view.grid.lines['name']) else _position(view, slots['outage'])}"
+        known = slots["outage"] in set(view.grid.lines["name"])
+        return f"P {_position(view, slots['outage']) if known else '?'}, C hangs on"
     if template == "remedy":
         effects = _effects(view, slots["outage"])
         return f"C {number(effects.get(slots['asset'], NAN))}, nothing {number(effects.get('nothing', NAN))}"
@@ -48,11 +49,11 @@ def facts(view: View, template: str, slots: Mapping[str, str]) -> str:
 
 
 def notes(view: View, template: str, slots: Mapping[str, str], options: Sequence[str]) -> list[str]:
-    """What the state says of each option, the last being none of them or nothing; empty where it says nothing."""
+    """What the state says of each option; empty where it says nothing."""
     if template == "suspect":
         return [*(signed(view.residual.get(line, NAN)) for line in options[:-1]), ""]
     if template == "supply":
-        return [*(_few(view.feeders(demand)) for demand in options[:-1]), ""]
+        return [" ".join(view.hangs_on(demand)) or "no one line" for demand in options]
     if template == "action":
         effects = _effects(view, slots["outage"])
         return [number(effects[option.split()[-1]]) for option in options]
@@ -79,11 +80,6 @@ def _rule(view: View, clause: str) -> str:
 def _effects(view: View, outage: str) -> dict[str, float]:
     """Estimates after the outage by the asset that an action is on; "nothing" for none."""
     return {action.split()[-1]: v for (o, action), v in view.action_estimates.items() if o == outage}
-
-
-def _few(names: list[str], most: int = 3) -> str:
-    """Names, or how many where they are many."""
-    return " ".join(names) if len(names) <= most else f"{len(names)} lines"
 
 
 def number(value: float, digits: int = 0) -> str:

@@ -19,6 +19,7 @@ from twinforge.sectors.energy.standards import CLAUSES
 from twinforge.sectors.energy.templates import BY_NAME
 from twinforge.sectors.energy.view import View
 
+NEAR = 6  # demands among which those that lose supply are sought
 Slots = dict[str, str]
 Asked = tuple[Template, Slots, tuple[str, ...]]
 """Template, slots, and candidate options where they differ from question to question."""
@@ -252,19 +253,14 @@ def _outage_for_supply(view: View, rng: np.random.Generator) -> str:
 
 
 def _demands(view: View, outage: str, rng: np.random.Generator) -> tuple[str, ...]:
-    """Four demands near the outage; one of them cut off by the graph, if any is, in any order. Which hangs where is for the twin to know."""
+    """What a walk over the graph comes to first from an outage, in order of number: all demands that it finds cut off, then the
+    nearest: six in all, or two more than are cut off. By chance for a line that is not there."""
     loads = view.grid.loads
     if outage not in set(view.grid.lines["name"]):
-        return tuple(str(n) for n in rng.choice(loads["name"], 4, replace=False))
-    lost = sorted(view.cut_off(outage))
-    hops = view.hops(outage)[loads["at"]]
-    far = rng.random(len(hops)) + hops
-    near = [str(n) for n in loads["name"].to_numpy()[np.argsort(far, kind="stable")] if n not in lost]
-    chosen = near[:10]
-    picked = [str(n) for n in rng.choice(chosen, 3 if lost else 4, replace=False)]
-    if lost:
-        picked.append(_pick(rng, lost))
-    return tuple(str(n) for n in rng.permutation(picked))
+        return tuple(sorted((str(n) for n in rng.choice(loads["name"], NEAR, replace=False)), key=_order))
+    lost = loads["name"].isin(view.cut_off(outage)).to_numpy()
+    walk = np.lexsort((rng.random(len(loads)), view.hops(outage)[loads["at"]], ~lost))
+    return tuple(sorted((str(n) for n in loads["name"].iloc[walk[: max(NEAR, lost.sum() + 2)]]), key=_order))
 
 
 def _order(name: str) -> tuple[str, int]:

@@ -123,13 +123,13 @@ TEMPLATES = (
     Template(
         "supply",
         "dependency",
-        "choice",
+        "entities",
         (
-            "Line {outage} trips. Which of these loses supply?",
-            "Which demand goes dark if line {outage} is lost?",
+            "Line {outage} trips. Who loses supply?",
+            "Which demands go dark if line {outage} is lost?",
             "Who is cut off by an outage of line {outage}?",
         ),
-        ("With {outage} gone, which of them can't be fed any more?",),
+        ("With {outage} gone, who can't be fed any more?",),
         {"outage": "line"},
     ),
     Template(

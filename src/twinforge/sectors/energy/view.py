@@ -101,8 +101,7 @@ class View:
     def cut_off(self, outage: str) -> set[str]:
         """Demands that a walk over the graph finds newly without supply, with the reported open lines and `outage` out."""
         row = int(self.grid.lines.index[self.grid.lines["name"] == outage][0])
-        lost = self._lost[row] & ~lost_buses(self.grid, self.grid.mask(set(self.open_lines)))
-        return set(self.grid.loads["name"].to_numpy()[lost[self.grid.loads["at"]]])
+        return set(self.grid.loads["name"].to_numpy()[self._cut[row]])
 
     @cached_property
     def cutting(self) -> list[str]:
@@ -114,12 +113,16 @@ class View:
     def _lost(self) -> np.ndarray:
         return lost_buses(self.grid, single_outages(self.grid, set(self.open_lines)))
 
-    def feeders(self, demand: str) -> list[str]:
-        """Lines and transformers in service at the demand's busbar, by name."""
-        at = self.grid.loads.set_index("name").loc[demand, "at"]
-        tables = ((self.grid.lines, "from", "to"), (self.grid.transformers, "hv", "lv"))
-        names = [str(n) for table, a, b in tables for n in table["name"][(table[a] == at) | (table[b] == at)]]
-        return [name for name in names if name not in self.open_lines]
+    @cached_property
+    def _cut(self) -> np.ndarray:
+        """Demands that each line's outage cuts off newly, (n_line, n_load) bool."""
+        already = lost_buses(self.grid, self.grid.mask(set(self.open_lines)))
+        return (self._lost & ~already)[:, self.grid.loads["at"]]
+
+    def hangs_on(self, demand: str) -> list[str]:
+        """Closed lines each of which alone would cut the demand off, by the same walk."""
+        column = int(self.grid.loads.index[self.grid.loads["name"] == demand][0])
+        return [str(name) for name in self.grid.lines["name"].to_numpy()[self._cut[:, column]]]
 
     def hops(self, line: str) -> np.ndarray:
         """Number of branches from either end of `line` to every bus, (n_bus,)."""
