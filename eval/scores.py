@@ -9,15 +9,15 @@ import pandas as pd
 import pyarrow as pa
 
 from twinforge.errors import UserError
-from twinforge.records import REFUSAL, membership, same_set
+from twinforge.records import REFUSAL, SLACK, membership, same_set
 
 FLOOR = 1e-9  # the least probability that the log score sees: no answer costs more than 20.7 nats
-SLACK = 1e-9  # float noise allowed where a number is held against its tolerance
 
 _TEXT = ("question", "episode", "split", "skill", "asked", "kind", "unit", "model", "label_true", "label_said")
 _NUMBER = (
     *("truth", "predicted", "right", "refused", "false_refusal", "refusal_recall", "confidence"),
     *("log_score", "brier", "set_f1", "error", "interval_score", "low", "high", "covered", "size", "width", "regret"),
+    *("answered", "answered_wrong"),
     *("tokens", "seconds", "scale"),
 )
 SCORE = pa.schema(
@@ -28,7 +28,7 @@ SCORE = pa.schema(
         ("rule_wrong", pa.bool_()),  # the operator's rule is defined here and gives a wrong answer
     ]
 )
-SETS = ("question", "covered", "refusal", "size", "low", "high")
+SETS = ("question", "covered", "refusal", "size", "low", "high", "sure")
 
 
 @dataclass(frozen=True)
@@ -232,12 +232,15 @@ def _number(rows: pd.DataFrame, alpha: float) -> dict[str, np.ndarray]:
 
 def _with_sets(rows: pd.DataFrame, sets: pd.DataFrame | None) -> pd.DataFrame:
     if sets is None:
-        return rows.assign(covered=np.nan, size=np.nan, width=np.nan)
+        return rows.assign(covered=np.nan, size=np.nan, width=np.nan, answered=np.nan, answered_wrong=np.nan)
     named = sets[list(SETS)].rename(columns={"low": "set_low", "high": "set_high"})
     joined = rows.merge(named, on="question", how="left", validate="one_to_one")
     number = joined["kind"] == "number"
     known = joined["covered"].notna() & number
+    answered = (joined["sure"].astype(float) * (1 - joined["refused"])).where(joined["covered"].notna())
     return joined.assign(
+        answered=answered,
+        answered_wrong=answered * (1 - joined["right"]),
         covered=joined["covered"].astype(float),
         size=joined["size"].where(~number),
         width=(joined["set_high"] - joined["set_low"]).where(known),

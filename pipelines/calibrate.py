@@ -1,4 +1,4 @@
-"""Calibrate: conformal thresholds by group for the twin, and for the language model alone.
+"""Calibrate: sets for every kind of answer and the confidence to answer from, for the twin and the language model alone.
 
 The latter serve where the experts can't answer. Reads the calibration split, which is used for nothing else, and the
 answers to it; writes models/SECTOR/calibration.json.
@@ -17,10 +17,10 @@ MODELS = ("twin", "llm")
 
 def main(sector: str) -> None:
     paths = Paths(sector)
-    alpha = read_slice(paths.recipe("calibrate")).calibrate.alpha
+    promise = read_slice(paths.recipe("calibrate")).calibrate
     questions = read_table(paths.questions("calibration"), QUESTION)
     answers = {model: read_table(paths.answers_of(model), ANSWER) for model in MODELS}
-    calibrate(questions, answers, alpha).save(paths.calibration)
+    calibrate(questions, answers, promise.alpha, promise.risk, promise.delta).save(paths.calibration)
 
 
 if __name__ == "__main__":

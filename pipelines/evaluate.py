@@ -74,13 +74,13 @@ def calibrated_sets(
 
     The stored thresholds where the model has them, else thresholds of its own, made in the same way.
     """
-    calibration = questions[questions["split"] == "calibration"]
+    calibration, twin = questions[questions["split"] == "calibration"], stored.models["twin"].answering
     found = {}
     for model, rows in tqdm(answers.items(), desc="sets", unit="model"):
         if model in stored.models:
             own = stored
         elif rows["question"].isin(calibration["id"]).any():
-            own = calibrate(calibration, {model: rows}, stored.alpha)
+            own = calibrate(calibration, {model: rows}, stored.alpha, twin.risk, twin.delta)
         else:
             continue
         sets = own.sets(questions, rows, model)

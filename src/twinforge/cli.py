@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from twinforge import __version__
+from twinforge.conformal import arguments as conformal
 from twinforge.errors import UserError
 
 Run = Callable[[argparse.Namespace], int]
@@ -22,6 +23,7 @@ examples:
   twinforge ask twins/energy "What does L7 carry if L41 trips?"
   twinforge export twins/energy --merged OUT     a plain model folder for transformers, vLLM, lm-evaluation-harness
   twinforge publish twins/energy --tag v1.0.0    a version for others, if the gate was passed
+  twinforge conformal calibrate --help           sets with a promise for any model's scores
   twinforge gate energy                          no worse than the released answers? exits 1 if it is
 
 exit codes: 0 done, 1 a verdict was negative, 2 something to mend (said in one line), 130 interrupted
@@ -106,6 +108,8 @@ def _parser() -> argparse.ArgumentParser:
     one = command("gate", _gate, "compare a twin's answers with the released ones; exit 1 if it got worse")
     one.add_argument("sector", nargs="?", default="energy", help="default: energy")
     one.add_argument("--accept", action="store_true", help="make today's answers the released ones")
+
+    conformal.add(commands.add_parser("conformal", help="guarantees for any model's answers, files in and files out"))
     return parser
 
 

@@ -18,6 +18,7 @@ Kind = Literal["choice", "number", "entities"]
 
 SKILLS = ("what-if", "forecast", "diagnosis", "standard", "dependency", "recommend", "unanswerable")
 SPLITS = ("train", "calibration", "test", "shift")
+SLACK = 1e-9  # float noise allowed where a number is held against its tolerance
 REFUSAL = "unknown"  # short: every question pays for its tokens
 
 
@@ -112,6 +113,18 @@ class AnswerSpace:
             return float(len(self.decide_set(p)))
         mass = np.cumsum(p[:-1])
         return float(self.values[int(np.searchsorted(mass, mass[-1] / 2))])
+
+    def confidence(self, p: np.ndarray) -> float:
+        """How likely what it says is right by its own account: a choice's probability, a number's mass within the tolerance of
+        what is said, of entities that all candidates are as said; of a refusal, that it is one."""
+        said = self.decide(p)
+        if np.isnan(said):
+            return float(p[-1])
+        if self.kind == "choice":
+            return float(p[int(said)])
+        if self.kind == "entities":
+            return float((1 - p[-1]) * np.maximum(p[:-1], 1 - p[:-1]).prod())
+        return float(p[:-1][np.abs(self.values - said) <= self.tolerance + SLACK].sum())
 
     def decide_set(self, p: np.ndarray) -> tuple[int, ...]:
         """Indices of the candidates that an answer vector puts in the set: more likely in it than not; none where it refuses."""
@@ -224,6 +237,16 @@ def space_of(row: pd.Series | Mapping[str, Any]) -> AnswerSpace:
     if row["kind"] != "number":
         return AnswerSpace(row["kind"], tuple(row["options"]))
     return AnswerSpace("number", (), row["unit"], row["low"], row["high"], row["step"], row["tolerance"])
+
+
+def is_right(p: np.ndarray, question: pd.Series) -> bool:
+    """Whether an answer vector says the truth of its question: a number within the tolerance, just the nodes of a set."""
+    space, truth = space_of(question), float(question["truth"])
+    said = space.decide(p)
+    if np.isnan(said) or np.isnan(truth):
+        return bool(np.isnan(said) and np.isnan(truth))
+    same = space.kind != "entities" or set(space.decide_set(p)) == set(question["gold"])
+    return same and abs(said - truth) <= space.tolerance + SLACK
 
 
 def membership(row: pd.Series) -> np.ndarray:

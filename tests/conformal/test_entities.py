@@ -122,7 +122,7 @@ def test_to_hold_all_of_none_needs_nothing() -> None:
     gold[::2] = True
     some = Entities.fit(query, score, gold, ALPHA, "all", {**dict.fromkeys(range(40), 1), 40: 0})
     assert some.least == pytest.approx(0.3) and some.keep(score).all()
-    with pytest.raises(UserError, match="0 gold candidates of 0"):
+    with pytest.raises(UserError, match="gold_total 0 of query 0, which has 0 gold candidates: .*there must be some"):
         needed(query[:2], score[:2], np.zeros(2, bool), "any", {0: 0})
 
 
@@ -140,7 +140,7 @@ def test_what_makes_no_sense_is_refused() -> None:
         ((np.arange(2), np.array([1, np.nan]), yes, 0.5), "1 of 2 scores are NaN"),
         ((np.arange(2), one, yes, 0.5, "some"), "give 'any' or 'all'"),
         ((np.arange(2), one, yes, 0.5, "any", {0: 1}), "gold_total lacks the query 1"),
-        ((np.zeros(2), one, yes, 0.5, "any", {0.0: 1}), "2 gold candidates of 1"),
+        ((np.zeros(2), one, yes, 0.5, "any", {0.0: 1}), "gold_total 1 of query 0.0, which has 2 gold candidates"),
     ):
         with pytest.raises(UserError, match=message):
             Entities.fit(*arguments)  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from twinforge.conformal.risk import Selective, control, learn_then_test, p_values, smallest_n
+from twinforge.conformal.risk import Selective, betting_p_value, control, learn_then_test, p_values, smallest_n
 from twinforge.errors import UserError
 
 REPEATS = 400
@@ -129,3 +129,47 @@ def test_what_makes_no_sense_is_refused() -> None:
         learn_then_test([np.zeros(4)], (0.1,), 0.1)
     assert not Selective.fit(np.empty(0), np.empty(0, bool), 0.1, 0.1).answers(good).any()
     assert len(learn_then_test([np.zeros((4, 2))], (0.1,), 0.1)) == 0
+
+
+def graded(rng: np.random.Generator, clusters: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Confidences and hits of clusters of 20 to 28 rows whose share of errors differs from one to the next."""
+    size = rng.integers(20, 29, clusters)
+    cluster = np.repeat(np.arange(clusters), size)
+    confidence = rng.random(len(cluster))
+    odds = np.log(0.04 / 0.96) + 1.2 * rng.normal(size=clusters)[cluster] + 5 * (0.5 - confidence)
+    return confidence, rng.random(len(cluster)) > 1 / (1 + np.exp(-odds)), cluster
+
+
+def test_clustered_rows_keep_the_limit_as_clusters_and_taken_as_independent_they_break_it() -> None:
+    rng = np.random.default_rng(21)
+    confidence, correct, _ = graded(rng, 20_000)
+    broken, naive, answered = [], [], []
+    for _ in range(300):
+        rows = graded(rng, 90)
+        by_cluster, by_row = Selective.fit(*rows[:2], 0.05, 0.1, rows[2]), Selective.fit(*rows[:2], 0.05, 0.1)
+        for found, broke in ((by_cluster, broken), (by_row, naive)):
+            broke.append((found.answers(confidence) & ~correct).mean() > 0.05)
+        answered.append(by_cluster.answers(confidence).mean())
+    assert np.mean(broken) <= 0.1 + 3 * math.sqrt(0.09 / 300) and np.mean(answered) > 0.4
+    assert np.mean(naive) > 0.13
+
+
+def test_few_clusters_answer_nothing_however_many_rows() -> None:
+    confidence, _, cluster = graded(np.random.default_rng(22), 40)
+    perfect = np.ones(len(confidence), bool)
+    assert math.isinf(Selective.fit(confidence, perfect, 0.05, 0.1, cluster).threshold)
+    assert Selective.fit(confidence, perfect, 0.05, 0.1).threshold == -math.inf
+    assert Selective.fit(confidence, perfect, 0.2, 0.1, cluster).threshold == -math.inf
+    with pytest.raises(UserError, match=r"cluster \(3,\): give one a row"):
+        Selective.fit(confidence, perfect, 0.05, 0.1, np.zeros(3))
+
+
+@pytest.mark.parametrize(("mean", "less"), [(0.05, 0.01), (0.2, 0.12)])
+def test_bets_rarely_pay_where_the_mean_is_at_the_limit_and_do_below_it(mean: float, less: float) -> None:
+    """Losses that are means of many rows: at the limit at most delta of the p-values are below delta, below it most are."""
+    rng = np.random.default_rng(23)
+    at, under = (
+        np.mean([betting_p_value(rng.binomial(25, rate, 80) / 25, mean, 0.1) <= 0.1 for _ in range(400)])
+        for rate in (mean, less)
+    )
+    assert at <= 0.1 + 3 * math.sqrt(0.09 / 400) and under > 0.8

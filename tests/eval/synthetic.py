@@ -149,5 +149,6 @@ def sets(frame: pd.DataFrame, coverage: float, seed: int = 2, spread: float = 0.
             "size": np.where(frame["kind"] == "choice", 2.0, np.nan),
             "low": np.where(number, frame["truth"] - 4, np.nan),
             "high": np.where(number, frame["truth"] + 4, np.nan),
+            "sure": rng.random(len(frame)) < 0.5,
         }
     )

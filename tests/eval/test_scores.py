@@ -83,6 +83,17 @@ def test_sets_give_coverage_size_and_width() -> None:
     assert (choice["covered"], choice["size"]) == (1, 2) and np.isnan(choice["width"])
 
 
+def test_answered_is_sure_and_not_refused() -> None:
+    frame = synthetic.questions(episodes=1, per_skill=1, unanswerable=0)
+    sets = synthetic.sets(frame, coverage=1.0)
+    for p, sure, answered, wrong in (
+        ([0, 1, 0, 0, 0], True, 1, 0), ([1, 0, 0, 0, 0], True, 1, 1), ([0, 0, 0, 0, 1], True, 0, 0), ([1, 0, 0, 0, 0], False, 0, 0),
+    ):  # fmt: skip
+        row = one("choice", 1, p, sets=sets.assign(sure=sure))
+        assert (row["answered"], row["answered_wrong"]) == (answered, wrong)
+    assert np.isnan(one("choice", 1, [0, 1, 0, 0, 0])["answered"])
+
+
 def test_rule_wrong_needs_a_rule_that_is_defined_and_wrong() -> None:
     frame = pd.DataFrame(
         {

@@ -60,7 +60,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
     for name in ("boost", "rule"):
         write_table(experts.answer(name, asked), paths.answers_of(name), ANSWER)
     write_table(llm_answers(asked), paths.answers_of("llm"), ANSWER)
-    slice_ = {"sector": "toy", "seed": 17, "calibrate": {"alpha": 0.1}}
+    slice_ = {"sector": "toy", "seed": 17, "calibrate": {"alpha": 0.1, "risk": 0.05, "delta": 0.1}}
     paths.recipe("calibrate").parent.mkdir(parents=True)
     paths.recipe("calibrate").write_text(yaml.safe_dump(slice_))
     return paths
@@ -100,7 +100,9 @@ def test_the_twin_is_pooled_calibrated_and_covered(project: Paths) -> None:
     for model, answers in (("twin", twin), ("llm", llm)):
         right = pd.Series(covered(test, calibration.sets(test, answers, model)), index=test["kind"])
         assert 0.83 < right.mean() < 0.99 and 0.75 < right["entities"].mean() <= 1
-        assert calibration.threshold("dependency/entities", model).method == "entities"
+        assert set(calibration.models[model].entities) == {"dependency/entities"} and not calibration.out_of_reach(
+            model
+        )
 
 
 def test_weights_are_fitted_on_the_validation_share_alone(project: Paths) -> None:

@@ -121,8 +121,9 @@ def test_text_alone_is_answered_by_the_language_model_and_says_so(twin: Twin, tm
     reply = ask(twin, WORDING, str(path))
     assert reply.speaker == "llm" and set(reply.parts) == {"llm"}
     assert any("answers alone" in note for note in reply.notes)
-    llm = twin.calibration.interval_for("what-if/number", reply.parts["llm"], reply.space.values, "llm")
-    assert reply.claim is not None and (reply.claim.low, reply.claim.high) == llm[:2]
+    said = pd.DataFrame({"question": [reply.question["id"]], "p": [reply.parts["llm"]]})
+    llm = twin.calibration.sets(reply.question.to_frame().T, said, "llm").iloc[0]
+    assert reply.claim is not None and (reply.claim.low, reply.claim.high) == (llm["low"], llm["high"])
 
 
 def test_options_that_depend_on_readings_need_readings(twin: Twin, tmp_path: Path) -> None:

@@ -1,15 +1,15 @@
-"""Calibrations by model and group: fitted by MAPIE, kept as thresholds, used by numpy alone.
+"""A twin's promises: sets for each kind of its answers, and the confidence from which it may answer.
 
-Each group "asked/kind" has a threshold from its answerable rows; the refusal has one of its own from all unanswerable
-rows (label-conditional). A choice's set holds the options that pass their group's threshold, a number's is an interval, that
-of entities holds the nodes that pass; the refusal is in each where it passes its threshold. So an answerable question's truth
-(of entities: all of it) is in its set with probability at least 1 - alpha in every group, and so is the refusal where a
-question can't be answered.
+Each group "asked/kind" has a threshold from its answerable rows (Mondrian); the refusal has one of its own from all
+unanswerable rows (label-conditional). A choice's set holds the options that pass their group's threshold, a number's is an
+interval, that of entities holds the nodes that pass; the refusal is in each where it passes its threshold. So an answerable
+question's truth (of entities: all of it) is in its set with probability at least 1 - alpha in every group, and so is the
+refusal where a question can't be answered. Answering only above the selective threshold, at most `risk` of all questions are
+answered and wrong, with probability 1 - delta over the calibration's episodes.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,89 +20,128 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from twinforge.conformal import choice, number
+from twinforge.conformal import reference
+from twinforge.conformal.choice import Choice, ragged
 from twinforge.conformal.entities import Entities
-from twinforge.conformal.threshold import TOLERANCE, Floats, Threshold
+from twinforge.conformal.number import Number, quantiles
+from twinforge.conformal.risk import Selective
+from twinforge.conformal.threshold import Floats
 from twinforge.errors import UserError
 from twinforge.files import read_json, write_json
-from twinforge.records import AnswerSpace, space_of
+from twinforge.records import AnswerSpace, is_right, space_of
 
-REFUSAL = "refusal"
+SETS = ("question", "kind", "members", "low", "high", "refusal", "sure")
+
+
+@dataclass(frozen=True)
+class Row:
+    """An answered question. group : "asked/kind". p : (space.size,), the refusal last."""
+
+    question: pd.Series
+    space: AnswerSpace
+    p: Floats
+
+    @property
+    def group(self) -> str:
+        return f"{self.question['asked']}/{self.question['kind']}"
+
+    @property
+    def refused(self) -> bool:
+        """Whether it should be: the question has no answer."""
+        return math.isnan(self.question["truth"])
+
+
+@dataclass(frozen=True)
+class Promises:
+    """What is promised of one model's answers, by kind.
+
+    entities : by group; where the level is out of reach, the reason instead, and everything is in the set.
+    """
+
+    choice: Choice
+    number: Number
+    entities: Mapping[str, Entities | str]
+    refusal: Choice
+    answering: Selective
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; `from_json` reads them back."""
+        sets = {name: {"why": e} if isinstance(e, str) else e.to_json() for name, e in sorted(self.entities.items())}
+        own = {name: getattr(self, name).to_json() for name in ("choice", "number", "refusal", "answering")}
+        return {**own, "entities": sets}
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any]) -> Promises:
+        """The inverse of `to_json`."""
+        sets = {name: e["why"] if "why" in e else Entities.from_json(e) for name, e in value["entities"].items()}
+        return Promises(
+            Choice.from_json(value["choice"]), Number.from_json(value["number"]), sets,
+            Choice.from_json(value["refusal"]), Selective.from_json(value["answering"]),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Thresholds of each calibrated model: model -> group (or "refusal") -> `Threshold`."""
+    """The promises of each calibrated model."""
 
     alpha: float
-    models: Mapping[str, Mapping[str, Threshold]]
-
-    def threshold(self, group: str, model: str = "twin") -> Threshold:
-        """The threshold of a group or of "refusal"; a group without calibration rows has an infinite one."""
-        if model not in self.models:
-            raise UserError(f"model {model!r} is not calibrated; there are {', '.join(sorted(self.models))}")
-        nothing = Threshold(group, "none", self.alpha, 0, math.inf, "")
-        return self.models[model].get(group, nothing)
-
-    def set_for(self, group: str, kind: str, p: Floats, model: str = "twin") -> NDArray[np.int64]:
-        """Indices of the answer vector that are in a choice's prediction set; the refusal is the last.
-
-        Never empty: where nothing passes, the most probable entry is given, which can only raise the coverage.
-        """
-        if kind != "choice":
-            raise UserError(
-                f"{group}: kind {kind} has no set of options; use interval_for (number), nodes_for (entities)"
-            )
-        inside = choice.members(p, self.threshold(group, model).value)
-        inside[-1] = self.refusal_in_set(p, model)
-        return np.flatnonzero(inside) if inside.any() else np.array([int(np.argmax(p))])
-
-    def nodes_for(self, group: str, p: Floats, model: str = "twin") -> NDArray[np.int64]:
-        """Indices of the candidates that are in a set of entities; none where nothing passes: then no one may belong to it."""
-        least = -self.threshold(group, model).value
-        return np.flatnonzero(np.asarray(p, float)[:-1] >= least - TOLERANCE)
-
-    def interval_for(self, group: str, p: Floats, values: Floats, model: str = "twin") -> tuple[float, float, bool]:
-        """(low, high, whether the refusal is in the set) for a number's answer vector on its grid of values."""
-        quantile = number.quantiles(p, values, [self.alpha / 2, 1 - self.alpha / 2])
-        low, high = number.interval(quantile, values, self.threshold(group, model).value)
-        return low, high, self.refusal_in_set(p, model)
-
-    def refusal_in_set(self, p: Floats, model: str = "twin") -> bool:
-        """Whether "unknown" can't be ruled out."""
-        return bool(choice.members(np.asarray(p)[-1:], self.threshold(REFUSAL, model).value)[0])
+    models: Mapping[str, Promises]
 
     def sets(self, questions: pd.DataFrame, answers: pd.DataFrame, model: str = "twin") -> pd.DataFrame:
         """Sets of all answered questions, in the questions' order.
 
+        A choice's set is never empty: where nothing passes, the likeliest entry is given, which can only raise the coverage.
+
         Returns
         -------
         Columns question, kind, members (indices: of options, the refusal included; of candidates, without it; empty for
-        numbers), low and high (NaN but for numbers), refusal (in the set).
+        numbers), low and high (NaN but for numbers), refusal (in the set), sure (it may be answered: see `Promises.answering`).
         """
-        rows = []
-        for row, space, p in _answered(questions, answers):
-            group = f"{row.asked}/{row.kind}"
-            if space.kind == "choice":
-                inside = self.set_for(group, "choice", p, model)
-                rows.append((row.id, "choice", inside.tolist(), math.nan, math.nan, space.size - 1 in inside))
-            elif space.kind == "entities":
-                nodes, refusal = self.nodes_for(group, p, model), self.refusal_in_set(p, model)
-                rows.append((row.id, "entities", nodes.tolist(), math.nan, math.nan, refusal))
-            else:
-                rows.append((row.id, "number", [], *self.interval_for(group, p, space.values, model)))
-        return pd.DataFrame(rows, columns=["question", "kind", "members", "low", "high", "refusal"])
+        if model not in self.models:
+            raise UserError(f"model {model!r} is not calibrated; there are {', '.join(sorted(self.models))}")
+        promises, rows = self.models[model], answered(questions, answers)
+        refusal = promises.refusal.sets(_refusals(rows))[:, 1]
+        sure = promises.answering.answers(np.array([row.space.confidence(row.p) for row in rows]))
+        found: dict[int, tuple[Any, ...]] = {}
+        for kind, make in (("choice", self._options), ("number", self._intervals), ("entities", self._nodes)):
+            place = [i for i, row in enumerate(rows) if row.space.kind == kind]
+            made = make(promises, [rows[i] for i in place], refusal[place]) if place else []
+            found |= dict(zip(place, made, strict=True))
+        table = [
+            (row.question["id"], row.space.kind, *found[i], bool(refusal[i]) if row.space.kind != "choice" else row.space.size - 1 in found[i][0], bool(sure[i]))
+            for i, row in enumerate(rows)
+        ]  # fmt: skip
+        return pd.DataFrame(table, columns=list(SETS))
+
+    def _options(self, promises: Promises, rows: Sequence[Row], refusal: NDArray[np.bool_]) -> list[tuple[Any, ...]]:
+        p = ragged([row.p for row in rows])
+        inside, last = promises.choice.sets(p, _groups(rows)), np.array([row.space.size - 1 for row in rows])
+        inside[np.arange(len(rows)), last] = refusal
+        nothing = np.flatnonzero(~inside.any(axis=1))
+        inside[nothing, np.nanargmax(p[nothing], axis=1) if len(nothing) else []] = True
+        return [(np.flatnonzero(row).tolist(), math.nan, math.nan) for row in inside]
+
+    def _intervals(self, promises: Promises, rows: Sequence[Row], refusal: NDArray[np.bool_]) -> list[tuple[Any, ...]]:
+        low, high = promises.number.intervals(_bands(rows, self.alpha), _groups(rows))
+        ends = np.array([(row.space.low, row.space.high) for row in rows])
+        low, high = (np.clip(end, ends[:, 0], ends[:, 1]).tolist() for end in (low, high))
+        return [([], *interval) for interval in zip(low, high, strict=True)]
+
+    def _nodes(self, promises: Promises, rows: Sequence[Row], refusal: NDArray[np.bool_]) -> list[tuple[Any, ...]]:
+        fitted = [promises.entities.get(row.group, "not calibrated") for row in rows]
+        kept = [
+            np.arange(len(row.p) - 1) if isinstance(found, str) else np.flatnonzero(found.keep(row.p[:-1]))
+            for row, found in zip(rows, fitted, strict=True)
+        ]
+        return [(nodes.tolist(), math.nan, math.nan) for nodes in kept]
 
     def out_of_reach(self, model: str = "twin") -> dict[str, str]:
         """Groups whose sets hold everything because the level can't be reached, each with the reason."""
-        return {group: found.note for group, found in self.models[model].items() if found.note}
+        return {group: found for group, found in self.models[model].entities.items() if isinstance(found, str)}
 
     def save(self, path: Path) -> None:
-        """Write as JSON; an infinite threshold is null."""
-        models = {
-            name: {group: threshold.to_json() for group, threshold in sorted(groups.items())}
-            for name, groups in sorted(self.models.items())
-        }
+        """Write as JSON; infinite thresholds are null or words."""
+        models = {name: promises.to_json() for name, promises in sorted(self.models.items())}
         write_json({"alpha": self.alpha, "models": models}, path)
 
     @staticmethod
@@ -110,30 +149,35 @@ class Calibration:
         """Read what `save` wrote; raises `UserError` that names the file when it is missing or broken."""
         value = read_json(path)
         try:
-            models = {
-                name: {group: Threshold.from_json(group, entry) for group, entry in groups.items()}
-                for name, groups in value["models"].items()
-            }
+            models = {name: Promises.from_json(promises) for name, promises in value["models"].items()}
             return Calibration(float(value["alpha"]), models)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise UserError(f"{path}: not a calibration ({error!r}); delete it and run `dvc repro` again") from error
 
 
-def calibrate(questions: pd.DataFrame, answers: Mapping[str, pd.DataFrame], alpha: float) -> Calibration:
-    """Calibrate each model on the questions that it answered.
+def calibrate(
+    questions: pd.DataFrame, answers: Mapping[str, pd.DataFrame], alpha: float, risk: float = 0.05, delta: float = 0.1
+) -> Calibration:
+    """Calibrate each model on the questions that it answered; every threshold that MAPIE can make is held against its own.
 
     Parameters
     ----------
     questions : calibration rows (`records.QUESTION`), used for nothing else.
     answers : model -> its answers (`records.ANSWER`).
     alpha : allowed share of sets without the truth, in each group.
+    risk, delta : allowed share of all questions that are answered and wrong, and the chance that it is exceeded.
 
     Raises
     ------
     UserError
-        A model answered none of the questions, an answer of the wrong length, or alpha outside (0, 1).
+        A model answered none of the questions, an answer of the wrong length, or a share outside (0, 1).
     """
-    return Calibration(alpha, {model: _thresholds(questions, table, alpha, model) for model, table in answers.items()})
+    found = {}
+    for model, table in answers.items():
+        if not (rows := answered(questions, table)):
+            raise UserError(f"calibration: {model!r} answered none of the {len(questions)} rows; run `dvc repro` again")
+        found[model] = _promises(rows, alpha, risk, delta)
+    return Calibration(alpha, found)
 
 
 def covered(questions: pd.DataFrame, sets: pd.DataFrame) -> NDArray[np.bool_]:
@@ -150,71 +194,91 @@ def covered(questions: pd.DataFrame, sets: pd.DataFrame) -> NDArray[np.bool_]:
     return np.where(np.isnan(y), sets["refusal"].to_numpy(dtype=bool), known)
 
 
-def _thresholds(questions: pd.DataFrame, answers: pd.DataFrame, alpha: float, model: str) -> dict[str, Threshold]:
-    rows = _answered(questions, answers)
-    if not rows:
-        raise UserError(f"calibration: {model!r} answered none of the {len(questions)} rows; run `dvc repro` again")
-    found: dict[str, Threshold] = {}
-    groups: dict[str, list[tuple[Any, AnswerSpace, Floats]]] = {}
-    refused = []
-    for item in rows:
-        row = item[0]
-        if math.isnan(row.truth):
-            refused.append(item)
-        else:
-            groups.setdefault(f"{row.asked}/{row.kind}", []).append(item)
-    for group, items in sorted(groups.items()):
-        found[group] = _group_threshold(group, items, alpha)
-    # the refusal against all the rest, so that answers of any length stand together
-    p = [np.array([1 - vector[-1], vector[-1]]) for _, _, vector in refused]
-    truth = [1] * len(p)
-    value, data = choice.lac(p, truth, alpha), _digest([row for row, _, _ in refused], choice.scores(p, truth))
-    return found | {REFUSAL: Threshold(REFUSAL, REFUSAL, alpha, len(p), value, data)}
-
-
-def _group_threshold(group: str, items: Sequence[tuple[Any, AnswerSpace, Floats]], alpha: float) -> Threshold:
-    rows = [row for row, _, _ in items]
-    p = [vector for _, _, vector in items]
-    if items[0][1].kind == "choice":
-        index = [space.index(row.truth) for row, space, _ in items]
-        data = _digest(rows, choice.scores(p, index))
-        return Threshold(group, "lac", alpha, len(p), choice.lac(p, index, alpha), data)
-    if items[0][1].kind == "entities":
-        return _entities_threshold(group, rows, p, alpha)
-    quantile = number.band(p, [space.values for _, space, _ in items], alpha)
-    truth = np.array([np.clip(row.truth, space.low, space.high) for row, space, _ in items])
-    data = _digest(rows, number.scores(quantile, truth))
-    return Threshold(group, "cqr", alpha, len(p), number.cqr(quantile, truth, alpha), data)
-
-
-def _entities_threshold(group: str, rows: Sequence[Any], p: Sequence[Floats], alpha: float) -> Threshold:
-    """The least score that is kept, with its sign turned: at least -1, since no probability is above 1. Where the level can't
-    be reached everything is kept, and the note says why."""
-    query = np.repeat([row.id for row in rows], [len(vector) - 1 for vector in p])
-    score = np.concatenate([vector[:-1] for vector in p])
-    gold = np.concatenate([np.isin(np.arange(len(v) - 1), row.gold) for row, v in zip(rows, p, strict=True)])
-    try:
-        fitted = Entities.fit(query, score, gold, alpha, "all", {row.id: int(row.gold_total) for row in rows})
-    except UserError as error:
-        return Threshold(group, "entities", alpha, len(rows), math.inf, "", str(error))
-    return Threshold(group, "entities", alpha, fitted.n, max(-fitted.least, -1.0), fitted.data)
-
-
-def _answered(questions: pd.DataFrame, answers: pd.DataFrame) -> list[tuple[Any, AnswerSpace, Floats]]:
+def answered(questions: pd.DataFrame, answers: pd.DataFrame) -> list[Row]:
+    """The questions that have an answer, in their order; raises `UserError` for one of the wrong length."""
     known = dict(zip(answers["question"], answers["p"], strict=True))
     rows = []
-    for row, (_, series) in zip(questions.itertuples(), questions.iterrows(), strict=True):
-        if (vector := known.get(row.id)) is None:
+    for _, question in questions.iterrows():
+        if (vector := known.get(question["id"])) is None:
             continue
-        space, p = space_of(series), np.asarray(vector, dtype=float)
+        space, p = space_of(question), np.asarray(vector, dtype=float)
         if len(p) != space.size or not np.isfinite(p).all():
             raise UserError(
-                f"the answer to question {row.id} holds {len(p)} numbers, {space.size} finite ones are due; answer it again"
+                f"the answer to question {question['id']} holds {len(p)} numbers, {space.size} finite ones are due; answer it again"
             )
-        rows.append((row, space, p))
+        rows.append(Row(question, space, p))
     return rows
 
 
-def _digest(rows: Sequence[Any], values: Floats) -> str:
-    text = "\n".join(f"{row.id} {value!r}" for row, value in zip(rows, values.tolist(), strict=True))
-    return hashlib.sha256(text.encode()).hexdigest()
+def _promises(rows: Sequence[Row], alpha: float, risk: float, delta: float) -> Promises:
+    known = {
+        kind: [r for r in rows if not r.refused and r.space.kind == kind] for kind in ("choice", "number", "entities")
+    }
+    options, labels = ragged([row.p for row in known["choice"]]), _truths(known["choice"]).astype(int)
+    bands = _bands(known["number"], alpha)
+    truth = np.array([np.clip(row.question["truth"], row.space.low, row.space.high) for row in known["number"]], float)
+    _agree_with_mapie(known["choice"], options, labels, known["number"], bands, truth, alpha)
+    unknown = [row for row in rows if row.refused]
+    groups = sorted({row.group for row in known["entities"]})
+    return Promises(
+        Choice.fit(options, labels, alpha, groups=_groups(known["choice"])),
+        Number.fit(bands, truth, alpha, groups=_groups(known["number"])),
+        {group: _entities([row for row in known["entities"] if row.group == group], alpha) for group in groups},
+        Choice.fit(_refusals(unknown), np.ones(len(unknown), int), alpha),
+        _answering(rows, risk, delta),
+    )
+
+
+def _entities(rows: Sequence[Row], alpha: float) -> Entities | str:
+    query = np.repeat([row.question["id"] for row in rows], [len(row.p) - 1 for row in rows])
+    score = np.concatenate([row.p[:-1] for row in rows])
+    gold = np.concatenate([np.isin(np.arange(len(row.p) - 1), row.question["gold"]) for row in rows])
+    total = {row.question["id"]: int(row.question["gold_total"]) for row in rows}
+    try:
+        return Entities.fit(query, score, gold, alpha, "all", total)
+    except UserError as error:
+        return str(error)
+
+
+def _answering(rows: Sequence[Row], risk: float, delta: float) -> Selective:
+    """On all questions, answerable or not; one that is refused is not answered, so not wrong."""
+    confidence = np.array([row.space.confidence(row.p) for row in rows])
+    correct = np.array([math.isnan(row.space.decide(row.p)) or is_right(row.p, row.question) for row in rows])
+    return Selective.fit(confidence, correct, risk, delta, np.array([row.question["episode"] for row in rows]))
+
+
+def _agree_with_mapie(
+    options: Sequence[Row], p: Floats, labels: NDArray[np.int64], numbers: Sequence[Row], bands: Mapping[str, Floats],
+    truth: Floats, alpha: float,
+) -> None:  # fmt: skip
+    for group in sorted({row.group for row in (*options, *numbers)}):
+        mine = np.array([row.group == group for row in options], bool)
+        if reference.can(int(mine.sum()), alpha):
+            scores = 1 - p[mine, labels[mine]]
+            reference.agree(group, scores, alpha, reference.lac(p[mine], labels[mine], alpha))
+        mine = np.array([row.group == group for row in numbers], bool)
+        if reference.can(int(mine.sum()), alpha):
+            low, high, y = bands["lower"][mine], bands["upper"][mine], truth[mine]
+            reference.agree(group, np.maximum(low - y, y - high), alpha, reference.cqr(low, high, y, alpha))
+
+
+def _bands(rows: Sequence[Row], alpha: float) -> dict[str, Floats]:
+    """Quantiles at alpha/2 and 1 - alpha/2 of numbers' masses, the refusal left out."""
+    levels = [alpha / 2, 1 - alpha / 2]
+    found = [quantiles(row.p[None, :-1], row.space.values, levels)[0] for row in rows]
+    band = np.array(found).reshape(len(rows), 2)
+    return {"lower": band[:, 0], "upper": band[:, 1]}
+
+
+def _refusals(rows: Sequence[Row]) -> Floats:
+    """The refusal against all the rest (n, 2), so that answers of any kind and length stand together."""
+    refusal = np.array([row.p[-1] for row in rows], float)
+    return np.column_stack([1 - refusal, refusal])
+
+
+def _truths(rows: Sequence[Row]) -> Floats:
+    return np.array([row.question["truth"] for row in rows], float)
+
+
+def _groups(rows: Sequence[Row]) -> NDArray[Any]:
+    return np.array([row.group for row in rows], str)

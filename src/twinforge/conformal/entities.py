@@ -8,16 +8,15 @@ each final candidate the score of its whole path (`chain`) and calibrate once, e
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from twinforge.conformal.threshold import TOLERANCE, Floats, rank, threshold_of
+from twinforge.conformal.threshold import TOLERANCE, Floats, digest, rank, threshold_of
 from twinforge.errors import UserError
 
 Cover = Literal["any", "all"]
@@ -54,8 +53,8 @@ class Entities:
         ----------
         query : (r,) which query a candidate is of. score : (r,) higher is likelier. gold : (r,) whether it answers.
         gold_total : gold answers of each query, found or not, for all queries (those without a candidate too); without it,
-            every query is taken to have just the gold among its candidates, and at least one. To cover all of none, a query
-            needs nothing.
+            every query is taken to have just the gold among its candidates, and at least one. A query without gold (0, for
+            "all" only) is covered by any set.
 
         Raises
         ------
@@ -77,21 +76,36 @@ class Entities:
                 if lowest < 1
                 else f"alpha {alpha}: {why}; no level can be reached: retrieve more candidates"
             )
-        data = hashlib.sha256(repr(list(zip(keys, need.tolist(), strict=True))).encode()).hexdigest()
-        return cls(alpha, cover, len(need), lost, -threshold, data)
+        return cls(alpha, cover, len(need), lost, -threshold, digest(np.array(keys).astype(str), need))
 
     def keep(self, score: Floats) -> NDArray[np.bool_]:
         """Which candidates (r,) are in their query's set."""
         return np.asarray(score, float) >= self.least - TOLERANCE
 
+    def covered(
+        self,
+        query: NDArray[Any],
+        score: Floats,
+        gold: NDArray[np.bool_],
+        gold_total: Mapping[Any, int] | None = None,
+    ) -> tuple[list[Any], NDArray[np.bool_], NDArray[np.int64]]:
+        """Each query, whether its set holds what it should, and how many candidates are in it; arguments as in `fit`."""
+        keys, need = needed(query, score, gold, self.cover, gold_total)
+        found, place = np.unique(query, return_inverse=True)
+        kept = dict(zip(found.tolist(), np.bincount(place, self.keep(score), len(found)).astype(int), strict=True))
+        return keys, need <= -self.least + TOLERANCE, np.array([kept.get(key, 0) for key in keys])
+
     def to_json(self) -> dict[str, Any]:
-        """Plain values; `from_json` reads them back."""
-        return asdict(self)
+        """Plain values; `from_json` reads them back. A level from which everything is left out is null."""
+        least = None if math.isinf(self.least) else self.least
+        score = "minus the best gold score" if self.cover == "any" else "minus the worst gold score"
+        return {"method": self.cover, "score": score, **asdict(self), "least": least}
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> Entities:
         """The inverse of `to_json`."""
-        return Entities(**value)
+        own = {entry.name: value[entry.name] for entry in fields(Entities)}
+        return Entities(**{**own, "least": math.inf if own["least"] is None else own["least"]})
 
 
 def needed(
@@ -101,8 +115,8 @@ def needed(
     cover: Cover,
     gold_total: Mapping[Any, int] | None = None,
 ) -> tuple[list[Any], Floats]:
-    """Each query and how far down the scores its set must reach, as minus the score: infinite where it can't, -infinite where
-    it needs nothing."""
+    """Each query and how far down the scores its set must reach, as minus the score: infinite where it can't,
+    minus infinite where it needs nothing."""
     query, score, gold = np.asarray(query), np.asarray(score, float), np.asarray(gold, bool)
     if not len(query) == len(score) == len(gold):
         raise UserError(
@@ -116,22 +130,24 @@ def needed(
     found = np.bincount(place[gold], minlength=len(keys))
     reach = np.full(len(keys), math.inf if cover == "any" else -math.inf)
     (np.minimum if cover == "any" else np.maximum).at(reach, place[gold], -score[gold])
-    totals = (
-        dict(zip(keys.tolist(), np.maximum(found, 1).tolist(), strict=True)) if gold_total is None else dict(gold_total)
-    )
-    if unknown := [key for key in keys.tolist() if key not in totals]:
-        raise UserError(f"gold_total lacks the query {unknown[0]!r}; give the number of gold answers of every query")
+    if gold_total is None:
+        return keys.tolist(), np.where(found > 0, reach, math.inf)
     at = {key: i for i, key in enumerate(keys.tolist())}
-    need = []
-    for key, total in totals.items():
-        count = int(found[at[key]]) if key in at else 0
-        if count > total or total < (cover == "any"):
-            raise UserError(
-                f"query {key!r}: {count} gold candidates of {total} gold answers; give at least one, and all of them"
-            )
-        whole = count > 0 if cover == "any" else count == total
-        need.append((float(reach[at[key]]) if count else -math.inf) if whole else math.inf)
-    return list(totals), np.array(need)
+    if unknown := [key for key in at if key not in gold_total]:
+        raise UserError(f"gold_total lacks the query {unknown[0]!r}; give the number of gold answers of every query")
+    places = np.array([at.get(key, -1) for key in gold_total], dtype=int)
+    total = np.array(list(gold_total.values()), dtype=int)
+    count = np.where(places >= 0, found[places] if len(found) else 0, 0)
+    bad = (count > total) | (total < (1 if cover == "any" else 0))
+    if bad.any():
+        first = int(np.argmax(bad))
+        raise UserError(
+            f"gold_total {total[first]} of query {list(gold_total)[first]!r}, which has {count[first]} gold candidates: "
+            f"count all gold, found or not{'; to cover any, there must be some' if cover == 'any' else ''}"
+        )
+    whole = count > 0 if cover == "any" else count == total
+    known = np.where(places >= 0, reach[places] if len(reach) else 0.0, -math.inf)
+    return list(gold_total), np.where(whole, known, math.inf)
 
 
 def lowest_alpha(need: Floats) -> float:

@@ -11,8 +11,10 @@ promises a small regret against the best fixed rate instead (its paper, theorem 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -68,12 +70,12 @@ class ACI:
     def reset(self) -> ACI:
         return replace(self, scores=np.empty(0))
 
-    def bound(self, count: int) -> float:
-        """|share of misses - alpha| is at most this after `count` observations (proposition 4.1), on any stream.
+    def bound(self, count: int, delay: int = 0) -> float:
+        """|share of misses - alpha| is at most this after `count` more observations (proposition 4.1), on any stream.
 
-        It holds when each truth is observed before the next threshold is asked for; a delay of d adds d * gamma to the reach.
+        delay : steps until a truth is known; the level may stray that many steps further.
         """
-        return (max(self.alpha, 1 - self.alpha) + self.gamma) / (self.gamma * count)
+        return (max(self.level, 1 - self.level) + self.gamma * (1 + delay)) / (self.gamma * count)
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,12 +154,13 @@ class PID:
     def reset(self) -> PID:
         return replace(self, surplus=0.0, count=0)
 
-    def bound(self, count: int) -> float:
-        """|share of misses - alpha| is at most this after `count` observations without a reset, on any stream (proposition 1).
+    def bound(self, count: int, delay: int = 0) -> float:
+        """|share of misses - alpha| is at most this after `count` more observations without a reset (proposition 1).
 
         The tracker alone gives it, and the integrator only adds to the threshold what has the sign of the surplus.
+        delay : as in `ACI.bound`.
         """
-        return (self.reach + self.rate) / (self.rate * count)
+        return (self.reach + abs(self.at) + self.rate * (1 + delay)) / (self.rate * count)
 
     def _integral(self) -> float:
         """Their eq. 5, tan of the surplus over a slowly growing scale: beyond pi/2 it is infinite, so that the next is a hit."""
@@ -167,20 +170,29 @@ class PID:
         return math.copysign(math.inf, angle) if abs(angle) >= math.pi / 2 else self.reach * math.tan(angle)
 
 
-def follow(follower: Follower_, scores: Iterable[float], delay: int = 0) -> tuple[Floats, Follower_]:
-    """Run a stream: the threshold issued at each time, and the follower at its end.
+def follow(
+    follower: Follower_, scores: Iterable[float], delay: int = 0, alarms: Iterable[bool] = ()
+) -> tuple[Floats, Follower_]:
+    """Run a stream: the threshold issued at each time, and the follower at its end, when all truths are in.
 
     scores : of the truths in order; NaN where the truth is never known. delay : steps until a truth is known.
+    alarms : whether a drift detector went off before each time; the follower is then reset.
     """
     issued: list[float] = []
-    waiting: list[tuple[float, float]] = []
-    for score in scores:
+    waiting: deque[tuple[float, float]] = deque()
+    for score, alarm in zip_longest(scores, alarms, fillvalue=False):
+        follower = follower.reset() if alarm else follower
         issued.append(follower.threshold())
         waiting.append((score, issued[-1]))
         if len(waiting) > delay:
-            known, then = waiting.pop(0)
-            follower = follower if math.isnan(known) else follower.observe(known, then)
+            follower = _told(follower, *waiting.popleft())
+    for score, then in waiting:
+        follower = _told(follower, score, then)
     return np.array(issued), follower
+
+
+def _told(follower: Follower_, score: float, issued: float) -> Follower_:
+    return follower if math.isnan(score) else follower.observe(score, issued)
 
 
 def missed(score: float, issued: float) -> float:

@@ -9,17 +9,16 @@ Where no candidate is safe, that is said (None, or nothing is answered); no thre
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from twinforge.conformal.threshold import Floats, check_share
+from twinforge.conformal.threshold import Floats, check_share, digest
 from twinforge.errors import UserError
 
 
@@ -93,33 +92,58 @@ def p_values(losses: Floats, limit: float) -> Floats:
     return np.where(binary, tail, np.minimum(1.0, np.minimum(np.exp(-n * divergence), math.e * tail)))
 
 
+def betting_p_value(losses: Floats, limit: float, delta: float) -> float:
+    """P-value of "the mean loss exceeds `limit`" for independent losses (n,) in [0, 1] of small variance.
+
+    The wealth of bets that each loss lies below the limit can't be expected to grow where the mean is above it, so it exceeds
+    1 / delta with probability delta at most (Waudby-Smith and Ramdas 2024, section 4.1; stakes as in Bates et al. 2021, section
+    3.1.3, tuned to reject at `delta`). Far sharper than Hoeffding-Bentkus where losses are means of many rows.
+    """
+    n = len(losses)
+    before, count = np.concatenate([[limit], losses[:-1]])[:n], np.arange(1, n + 1)
+    mean = np.cumsum(before) / count  # of the losses before each; a stake may rest on nothing else
+    variance = (limit * (1 - limit) + np.cumsum((before - mean) ** 2)) / count
+    stake = np.minimum(0.999 / (1 - limit), np.sqrt(2 * math.log(1 / delta) / (max(n, 1) * variance)))
+    wealth = np.cumsum(np.log1p(-stake * (losses - limit)))
+    return float(np.exp(-max(0.0, wealth.max(initial=0.0))))
+
+
 @dataclass(frozen=True)
 class Selective:
     """A confidence above which a twin may answer: over all questions, "answers and is wrong" at most `risk`, with
     probability 1 - delta over the calibration rows.
 
-    threshold : answer where the confidence is larger. Infinite: never. n : calibration rows. allowed : how many of them may be
-    answered wrongly. data : sha256 of the rows' confidences and hits.
+    threshold : answer where the confidence is larger. Infinite: never. n : calibration rows. clusters : groups of rows that
+    depend on each other, 0 where none do. allowed : how many rows may be answered wrongly. data : sha256 of the rows.
     """
 
     risk: float
     delta: float
     n: int
+    clusters: int
     allowed: int
     threshold: float
     data: str
 
     @classmethod
-    def fit(cls, confidence: Floats, correct: NDArray[np.bool_], risk: float, delta: float) -> Selective:
+    def fit(
+        cls,
+        confidence: Floats,
+        correct: NDArray[np.bool_],
+        risk: float,
+        delta: float,
+        cluster: NDArray[Any] | None = None,
+    ) -> Selective:
         """The lowest threshold that is safe.
 
-        The count of rows answered wrongly is binomial, and falls as the threshold rises; so the threshold is the lowest at which
-        a share above `risk` would have shown more of them with probability 1 - delta (Bates et al. 2021, theorem 1, with the
-        exact binomial tail). Rows must be independent: give one a cluster where they are not.
+        The rows answered wrongly only become fewer as the threshold rises; so it is the lowest above all at which more than
+        `risk` would have shown as little error with probability delta at most (Bates et al. 2021, theorem 1): by the exact
+        binomial tail where rows are independent, by `betting_p_value` over whole clusters where they are not.
 
         Parameters
         ----------
-        confidence : (n,) of each calibration row's answer, any scale. correct : (n,) whether it was right.
+        confidence : (n,) of each calibration row's answer, any scale. correct : (n,) whether it was right (or not given).
+        cluster : (n,) which rows depend on each other; clusters are independent, and none to come is larger than the largest.
 
         Raises
         ------
@@ -137,11 +161,16 @@ class Selective:
             raise UserError(
                 f"{int(np.isnan(confidence).sum())} of {len(confidence)} confidences are NaN; answer those rows again"
             )
-        allowed = int(np.sum(binom.cdf(np.arange(len(confidence) + 1), len(confidence), risk) <= delta)) - 1
-        wrong = np.sort(confidence[~correct])[::-1]
-        threshold = math.inf if allowed < 0 else -math.inf if len(wrong) <= allowed else float(wrong[allowed])
-        data = hashlib.sha256(confidence.tobytes() + correct.tobytes()).hexdigest()
-        return cls(risk, delta, len(confidence), allowed, threshold, data)
+        wrong = np.flatnonzero(~correct)
+        wrong = wrong[np.argsort(-confidence[wrong], kind="stable")]
+        if cluster is None:
+            tail = binom.cdf(np.arange(len(confidence) + 1), len(confidence), risk)
+            clusters, allowed = 0, int(np.sum(tail <= delta)) - 1
+        else:
+            clusters, allowed = _allowed(np.asarray(cluster), wrong, len(confidence), risk, delta)
+        at = confidence[wrong]
+        threshold = math.inf if allowed < 0 else -math.inf if len(at) <= allowed else float(at[allowed])
+        return cls(risk, delta, len(confidence), clusters, allowed, threshold, digest(confidence, correct))
 
     def answers(self, confidence: Floats) -> NDArray[np.bool_]:
         """Which questions to answer; a NaN confidence is not."""
@@ -150,13 +179,31 @@ class Selective:
     def to_json(self) -> dict[str, Any]:
         """Plain values; an infinite threshold is the text "never" or "always"."""
         text = {math.inf: "never", -math.inf: "always"}.get(self.threshold, self.threshold)
-        return {**asdict(self), "threshold": text}
+        return {"method": "selective", "score": "confidence", "alpha": self.risk, **asdict(self), "threshold": text}
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> Selective:
         """The inverse of `to_json`."""
         threshold = {"never": math.inf, "always": -math.inf}.get(value["threshold"], value["threshold"])
-        return Selective(**{**value, "threshold": float(threshold)})
+        own = {entry.name: value[entry.name] for entry in fields(Selective)}
+        return Selective(**{**own, "threshold": float(threshold)})
+
+
+def _allowed(cluster: NDArray[Any], wrong: NDArray[np.int64], n: int, risk: float, delta: float) -> tuple[int, int]:
+    """Clusters, and the most rows, from the most confident wrong one on, that may be answered wrongly (-1: none is safe)."""
+    if cluster.shape != (n,):
+        raise UserError(f"cluster {cluster.shape}: give one a row, ({n},)")
+    names, place = np.unique(cluster, return_inverse=True)
+    size = np.bincount(place, minlength=len(names))
+    most = size.max(initial=1)
+    # in [0, 1], and of mean `risk` exactly where the share of rows answered wrongly is: clusters may differ in size
+    loss = risk * (1 - size / most)
+    allowed = -1
+    while allowed < len(wrong) and betting_p_value(loss, risk, delta) <= delta:
+        allowed += 1
+        if allowed < len(wrong):
+            loss[place[wrong[allowed]]] += 1 / most
+    return len(names), allowed
 
 
 def smallest_n(risk: float, delta: float) -> int:

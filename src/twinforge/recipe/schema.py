@@ -29,6 +29,8 @@ Measure = Literal[
     "coverage",
     "set_size",
     "width",
+    "answered",
+    "answered_wrong",
     "abstention",
     "false_refusal",
     "refusal_recall",
@@ -151,6 +153,10 @@ class Calibrate(Section):
 
     alpha: Annotated[float, Field(gt=0, le=0.5)] = 0.1
     """Promised share of answers outside their set or interval, at most."""
+    risk: Annotated[float, Field(gt=0, le=0.5)] = 0.05
+    """Promised share of all questions that are answered and wrong, at most, where the twin answers only when it is sure."""
+    delta: Annotated[float, Field(gt=0, le=0.5)] = 0.1
+    """Chance, over the calibration days, that the promise of `risk` isn't kept."""
 
 
 class Evaluate(Section):

@@ -20,7 +20,7 @@ from twinforge.errors import UserError
 from twinforge.model.answers import answer, plan, sample_states
 from twinforge.model.lower import Lower, lower_states
 from twinforge.model.prompt import Prompt
-from twinforge.records import membership, space_of
+from twinforge.records import is_right, membership, space_of
 from twinforge.training.trainer import TreeTrainer
 from twinforge.training.trees import Lesson, lessons
 
@@ -155,7 +155,7 @@ def _validation(model: PeftModel, prompt: Prompt, rows: pd.DataFrame, recipe: An
         model, prompt, plan(prompt, chosen), chosen["id"].tolist(), recipe.compute.answer_batch_trees, "validation"
     )
     asked = [question for _, question in chosen.iterrows()]
-    right = [_right(p, question) for p, question in zip(answers["p"], asked, strict=True)]
+    right = [is_right(p, question) for p, question in zip(answers["p"], asked, strict=True)]
     scores = [_log_score(p, question) for p, question in zip(answers["p"], asked, strict=True)]
     by_skill = pd.Series(right, index=chosen["skill"]).groupby(level=0).mean()
     return {
@@ -164,15 +164,6 @@ def _validation(model: PeftModel, prompt: Prompt, rows: pd.DataFrame, recipe: An
         "log_score": float(np.mean(scores)),
         "by_skill": {str(skill): float(share) for skill, share in by_skill.items()},
     }
-
-
-def _right(p: np.ndarray, question: pd.Series) -> bool:
-    space, truth = space_of(question), float(question["truth"])
-    said = space.decide(p)
-    if math.isnan(said) or math.isnan(truth):
-        return math.isnan(said) and math.isnan(truth)
-    same = space.kind != "entities" or set(space.decide_set(p)) == set(question["gold"])
-    return same and abs(said - truth) <= space.tolerance + 1e-9
 
 
 def _log_score(p: np.ndarray, question: pd.Series) -> float:
