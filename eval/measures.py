@@ -65,6 +65,10 @@ MEANS = (
     ),
     Measure("mae", "error", "lower", "numbers: mean absolute error of the median", unit=True),
     Measure("coverage", "covered", "inside", "share of truths in the calibrated set", share=True),
+    Measure(
+        "coverage_online", "covered_online", "inside", "the same with thresholds that follow the stream", share=True
+    ),
+    Measure("whole_online", "whole_online", "lower", "share of the sets that follow which hold everything", share=True),
     Measure("set_size", "size", "lower", "labels or nodes in the calibrated set"),
     Measure("width", "width", "lower", "numbers: width of the calibrated interval", unit=True),
     Measure("answered", "answered", "higher", "share answered where the twin answers only when it is sure", share=True),

@@ -17,7 +17,7 @@ _TEXT = ("question", "episode", "split", "skill", "asked", "kind", "unit", "mode
 _NUMBER = (
     *("truth", "predicted", "right", "refused", "false_refusal", "refusal_recall", "confidence"),
     *("log_score", "brier", "set_f1", "error", "interval_score", "low", "high", "covered", "size", "width", "regret"),
-    *("answered", "answered_wrong"),
+    *("answered", "answered_wrong", "covered_online", "whole_online"),
     *("tokens", "seconds", "scale"),
 )
 SCORE = pa.schema(
@@ -28,7 +28,8 @@ SCORE = pa.schema(
         ("rule_wrong", pa.bool_()),  # the operator's rule is defined here and gives a wrong answer
     ]
 )
-SETS = ("question", "covered", "refusal", "size", "low", "high", "sure")
+OF_SETS = ("covered", "size", "width", "answered", "answered_wrong", "covered_online", "whole_online")
+SETS = ("question", "covered", "refusal", "size", "low", "high", "sure", "covered_online", "whole_online")
 
 
 @dataclass(frozen=True)
@@ -232,7 +233,7 @@ def _number(rows: pd.DataFrame, alpha: float) -> dict[str, np.ndarray]:
 
 def _with_sets(rows: pd.DataFrame, sets: pd.DataFrame | None) -> pd.DataFrame:
     if sets is None:
-        return rows.assign(covered=np.nan, size=np.nan, width=np.nan, answered=np.nan, answered_wrong=np.nan)
+        return rows.assign(**dict.fromkeys(OF_SETS, np.nan))
     named = sets[list(SETS)].rename(columns={"low": "set_low", "high": "set_high"})
     joined = rows.merge(named, on="question", how="left", validate="one_to_one")
     number = joined["kind"] == "number"
@@ -240,6 +241,8 @@ def _with_sets(rows: pd.DataFrame, sets: pd.DataFrame | None) -> pd.DataFrame:
     answered = (joined["sure"].astype(float) * (1 - joined["refused"])).where(joined["covered"].notna())
     return joined.assign(
         answered=answered,
+        covered_online=joined["covered_online"].astype(float),
+        whole_online=joined["whole_online"].astype(float),
         answered_wrong=answered * (1 - joined["right"]),
         covered=joined["covered"].astype(float),
         size=joined["size"].where(~number),

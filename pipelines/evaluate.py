@@ -18,7 +18,9 @@ from eval.evidence import Evidence, Measures, Result
 from eval.scores import SCORE
 from eval.suites import SUITES
 from pipelines import Paths, run
-from twinforge.conformal.calibration import Calibration, calibrate, covered
+from twinforge.conformal.calibration import Calibration, Promises, calibrate, covered
+from twinforge.conformal.following import follow_rows
+from twinforge.conformal.rows import answered
 from twinforge.errors import UserError
 from twinforge.files import read_table, replacing, write_json, write_table
 from twinforge.recipe import read_slice
@@ -85,8 +87,15 @@ def calibrated_sets(
             continue
         sets = own.sets(questions, rows, model)
         size = sets["members"].map(len).astype(float).where(sets["kind"] != "number")
-        found[model] = sets.assign(covered=covered(questions, sets), size=size)
+        online = followed(own.models[model], questions, rows, own.alpha)
+        found[model] = sets.assign(covered=covered(questions, sets), size=size).merge(online, "left", on="question")
     return found
+
+
+def followed(promises: Promises, questions: pd.DataFrame, answers: pd.DataFrame, alpha: float) -> pd.DataFrame:
+    """Coverage of the thresholds that follow the stream of each later split, from the calibration on (`following.COLUMNS`)."""
+    parts = [answered(questions[questions["split"] == split], answers) for split in SPLITS[1:]]
+    return pd.concat([follow_rows(promises.followers, rows, alpha) for rows in parts], ignore_index=True)
 
 
 def draw(quality: Result, questions: pd.DataFrame, folder: Path) -> None:

@@ -142,6 +142,8 @@ def _about(paths: Paths, recipe: Slice, plugin: Sector, base: dict[str, Any]) ->
         counts=counts,
         training=training,
         alpha=recipe.calibrate.alpha,
+        risk=recipe.calibrate.risk,
+        delta=recipe.calibrate.delta,
         data=(
             "Questions about simulated states; every truth comes from the simulator. The model, the experts and the "
             "estimates see faulty sensor readings only (noise, gaps, biases, by the recipe). Splits are whole episodes.",

@@ -12,7 +12,9 @@ from huggingface_hub import ModelCard
 from tests.test_manifest import ABOUT as MANIFEST
 from twinforge.card import About, card, eval_results, figure, table
 
-ABOUT = About("The twin of toys", "Answers about toys.", "apache-2.0", {"train": 7, "test": 3}, {"seed": "17"}, 0.1)
+ABOUT = About(
+    "The twin of toys", "Answers about toys.", "apache-2.0", {"train": 7, "test": 3}, {"seed": "17"}, 0.1, 0.05, 0.1
+)
 
 
 def cell(value: float, n: int = 40) -> dict[str, Any]:

@@ -18,13 +18,16 @@ MODELS = (
 MEASURES = {
     "accuracy": "Accuracy (numbers: within the question's tolerance)",
     "coverage": "Coverage of the guaranteed sets and intervals",
+    "coverage_online": "Coverage where the thresholds follow the stream, as truths come in",
+    "answered": "Share answered, where it answers only when it is sure",
+    "answered_wrong": "Share answered and wrong, where it answers only when it is sure",
     "set_size": "Size of the guaranteed sets (options or nodes)",
     "set_f1": "F1 of the sets of nodes said",
     "width": "Width of the guaranteed intervals",
     "log_score": "Log score",
     "regret": "Regret of recommendations",
 }
-KEPT = ("accuracy", "coverage", "log_score", "regret")
+KEPT = ("accuracy", "coverage", "coverage_online", "answered", "answered_wrong", "log_score", "regret")
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,8 @@ class About:
     """What the card tells beside the manifest and the metrics.
 
     title, summary : what the twin is a twin of. license : SPDX name in lower case. counts : split -> questions.
-    training : words -> value, as rows of the training table. alpha : allowed share of misses. data, limits : sentences.
+    training : words -> value, as rows of the training table. alpha : allowed share of misses. risk, delta : as in the
+    recipe's `calibrate`. data, limits : sentences.
     """
 
     title: str
@@ -41,6 +45,8 @@ class About:
     counts: Mapping[str, int]
     training: Mapping[str, str]
     alpha: float
+    risk: float
+    delta: float
     data: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
 
@@ -116,7 +122,10 @@ def _figures(about: About, metrics: Metrics) -> str:
                 parts += [f"**{words}, split `{split}`**", table(("skill", "n", *models), rows)]
     level = f"{1 - about.alpha:.0%}"
     promise = (
-        f"The sets and intervals are made to hold the truth in at least {level} of questions like those of `test`."
+        f"The sets and intervals are made to hold the truth in at least {level} of questions like those of `test`. On `shift` "
+        f"only thresholds that follow the stream promise anything: a share of misses near {about.alpha:.0%} in the long run. "
+        f"Where it answers only when it is sure, at most {about.risk:.0%} of all questions are answered and wrong, with "
+        f"probability {1 - about.delta:.0%} over the calibration episodes."
     )
     return "\n\n".join([*parts, promise])
 

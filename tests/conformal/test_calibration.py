@@ -46,6 +46,12 @@ def graded_answers(questions: pd.DataFrame, rng: np.random.Generator) -> pd.Data
     return pd.DataFrame({"question": questions["id"], "p": list(p / p.sum(axis=1, keepdims=True))})
 
 
+def same(one: Calibration, other: Calibration) -> bool:
+    return {name: found.to_json() for name, found in one.models.items()} == {
+        name: found.to_json() for name, found in other.models.items()
+    }
+
+
 def questions(n: int, rng: np.random.Generator) -> pd.DataFrame:
     return table(classes(n, rng) + picks(n, rng) + numbers(n, rng))
 
@@ -138,7 +144,7 @@ def test_file_round_trip_and_infinity_as_null(tmp_path: Path) -> None:
     assert stored["choice"]["groups"]["what-if/choice"] == {"n": 5, "threshold": None}
     assert stored["refusal"]["groups"][""] == {"n": 0, "threshold": None}
     assert stored["answering"]["threshold"] == "never"
-    assert Calibration.load(tmp_path / "calibration.json") == calibration
+    assert same(Calibration.load(tmp_path / "calibration.json"), calibration)
 
 
 def test_few_rows_give_the_whole_set_and_range() -> None:
@@ -189,7 +195,7 @@ def test_a_level_out_of_reach_keeps_everything_and_says_why(tmp_path: Path) -> N
     kept = calibration.sets(frame, answers)["members"]
     assert all(len(members) == len(options) for members, options in zip(kept, frame["options"], strict=True))
     calibration.save(tmp_path / "calibration.json")
-    assert Calibration.load(tmp_path / "calibration.json") == calibration
+    assert same(Calibration.load(tmp_path / "calibration.json"), calibration)
     stored = json.loads((tmp_path / "calibration.json").read_text())["models"]["twin"]["entities"]
     assert stored == {"dependency/entities": {"why": why}}
 
@@ -200,7 +206,7 @@ def test_where_no_one_belongs_to_any_set_nothing_is_kept(tmp_path: Path) -> None
     calibration = calibrate(nobody, {"twin": answers}, 0.1)
     assert not any(calibration.sets(nobody, answers)["members"])
     calibration.save(tmp_path / "calibration.json")
-    assert Calibration.load(tmp_path / "calibration.json") == calibration
+    assert same(Calibration.load(tmp_path / "calibration.json"), calibration)
 
 
 def test_a_set_is_never_empty() -> None:

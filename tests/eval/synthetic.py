@@ -150,5 +150,7 @@ def sets(frame: pd.DataFrame, coverage: float, seed: int = 2, spread: float = 0.
             "low": np.where(number, frame["truth"] - 4, np.nan),
             "high": np.where(number, frame["truth"] + 4, np.nan),
             "sure": rng.random(len(frame)) < 0.5,
+            "covered_online": rng.random(len(frame)) < coverage,
+            "whole_online": False,
         }
     )

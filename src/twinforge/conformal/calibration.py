@@ -23,39 +23,26 @@ from numpy.typing import NDArray
 from twinforge.conformal import reference
 from twinforge.conformal.choice import Choice, ragged
 from twinforge.conformal.entities import Entities
-from twinforge.conformal.number import Number, quantiles
+from twinforge.conformal.following import start
+from twinforge.conformal.number import Number
+from twinforge.conformal.online import ACI
 from twinforge.conformal.risk import Selective
+from twinforge.conformal.rows import Row, answered, bands, groups, refusals, truths
+from twinforge.conformal.stream import from_state, state_of
 from twinforge.conformal.threshold import Floats
 from twinforge.errors import UserError
 from twinforge.files import read_json, write_json
-from twinforge.records import AnswerSpace, is_right, space_of
+from twinforge.records import is_right
 
 SETS = ("question", "kind", "members", "low", "high", "refusal", "sure")
-
-
-@dataclass(frozen=True)
-class Row:
-    """An answered question. group : "asked/kind". p : (space.size,), the refusal last."""
-
-    question: pd.Series
-    space: AnswerSpace
-    p: Floats
-
-    @property
-    def group(self) -> str:
-        return f"{self.question['asked']}/{self.question['kind']}"
-
-    @property
-    def refused(self) -> bool:
-        """Whether it should be: the question has no answer."""
-        return math.isnan(self.question["truth"])
 
 
 @dataclass(frozen=True)
 class Promises:
     """What is promised of one model's answers, by kind.
 
-    entities : by group; where the level is out of reach, the reason instead, and everything is in the set.
+    entities : by group; where the level is out of reach, the reason instead, and everything is in the set. followers : by group,
+    thresholds that go on from the calibration rows as truths come in (`following`).
     """
 
     choice: Choice
@@ -63,12 +50,14 @@ class Promises:
     entities: Mapping[str, Entities | str]
     refusal: Choice
     answering: Selective
+    followers: Mapping[str, ACI]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; `from_json` reads them back."""
         sets = {name: {"why": e} if isinstance(e, str) else e.to_json() for name, e in sorted(self.entities.items())}
         own = {name: getattr(self, name).to_json() for name in ("choice", "number", "refusal", "answering")}
-        return {**own, "entities": sets}
+        followers = {name: state_of(follower) for name, follower in sorted(self.followers.items())}
+        return {**own, "entities": sets, "followers": followers}
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> Promises:
@@ -77,6 +66,7 @@ class Promises:
         return Promises(
             Choice.from_json(value["choice"]), Number.from_json(value["number"]), sets,
             Choice.from_json(value["refusal"]), Selective.from_json(value["answering"]),
+            {name: from_state("aci", state) for name, state in value["followers"].items()},
         )  # fmt: skip
 
 
@@ -100,7 +90,7 @@ class Calibration:
         if model not in self.models:
             raise UserError(f"model {model!r} is not calibrated; there are {', '.join(sorted(self.models))}")
         promises, rows = self.models[model], answered(questions, answers)
-        refusal = promises.refusal.sets(_refusals(rows))[:, 1]
+        refusal = promises.refusal.sets(refusals(rows))[:, 1]
         sure = promises.answering.answers(np.array([row.space.confidence(row.p) for row in rows]))
         found: dict[int, tuple[Any, ...]] = {}
         for kind, make in (("choice", self._options), ("number", self._intervals), ("entities", self._nodes)):
@@ -115,14 +105,14 @@ class Calibration:
 
     def _options(self, promises: Promises, rows: Sequence[Row], refusal: NDArray[np.bool_]) -> list[tuple[Any, ...]]:
         p = ragged([row.p for row in rows])
-        inside, last = promises.choice.sets(p, _groups(rows)), np.array([row.space.size - 1 for row in rows])
+        inside, last = promises.choice.sets(p, groups(rows)), np.array([row.space.size - 1 for row in rows])
         inside[np.arange(len(rows)), last] = refusal
         nothing = np.flatnonzero(~inside.any(axis=1))
         inside[nothing, np.nanargmax(p[nothing], axis=1) if len(nothing) else []] = True
         return [(np.flatnonzero(row).tolist(), math.nan, math.nan) for row in inside]
 
     def _intervals(self, promises: Promises, rows: Sequence[Row], refusal: NDArray[np.bool_]) -> list[tuple[Any, ...]]:
-        low, high = promises.number.intervals(_bands(rows, self.alpha), _groups(rows))
+        low, high = promises.number.intervals(bands(rows, self.alpha), groups(rows))
         ends = np.array([(row.space.low, row.space.high) for row in rows])
         low, high = (np.clip(end, ends[:, 0], ends[:, 1]).tolist() for end in (low, high))
         return [([], *interval) for interval in zip(low, high, strict=True)]
@@ -194,38 +184,23 @@ def covered(questions: pd.DataFrame, sets: pd.DataFrame) -> NDArray[np.bool_]:
     return np.where(np.isnan(y), sets["refusal"].to_numpy(dtype=bool), known)
 
 
-def answered(questions: pd.DataFrame, answers: pd.DataFrame) -> list[Row]:
-    """The questions that have an answer, in their order; raises `UserError` for one of the wrong length."""
-    known = dict(zip(answers["question"], answers["p"], strict=True))
-    rows = []
-    for _, question in questions.iterrows():
-        if (vector := known.get(question["id"])) is None:
-            continue
-        space, p = space_of(question), np.asarray(vector, dtype=float)
-        if len(p) != space.size or not np.isfinite(p).all():
-            raise UserError(
-                f"the answer to question {question['id']} holds {len(p)} numbers, {space.size} finite ones are due; answer it again"
-            )
-        rows.append(Row(question, space, p))
-    return rows
-
-
 def _promises(rows: Sequence[Row], alpha: float, risk: float, delta: float) -> Promises:
     known = {
         kind: [r for r in rows if not r.refused and r.space.kind == kind] for kind in ("choice", "number", "entities")
     }
-    options, labels = ragged([row.p for row in known["choice"]]), _truths(known["choice"]).astype(int)
-    bands = _bands(known["number"], alpha)
+    options, labels = ragged([row.p for row in known["choice"]]), truths(known["choice"]).astype(int)
+    band = bands(known["number"], alpha)
     truth = np.array([np.clip(row.question["truth"], row.space.low, row.space.high) for row in known["number"]], float)
-    _agree_with_mapie(known["choice"], options, labels, known["number"], bands, truth, alpha)
+    _agree_with_mapie(known["choice"], options, labels, known["number"], band, truth, alpha)
     unknown = [row for row in rows if row.refused]
-    groups = sorted({row.group for row in known["entities"]})
+    entity_groups = sorted({row.group for row in known["entities"]})
     return Promises(
-        Choice.fit(options, labels, alpha, groups=_groups(known["choice"])),
-        Number.fit(bands, truth, alpha, groups=_groups(known["number"])),
-        {group: _entities([row for row in known["entities"] if row.group == group], alpha) for group in groups},
-        Choice.fit(_refusals(unknown), np.ones(len(unknown), int), alpha),
+        Choice.fit(options, labels, alpha, groups=groups(known["choice"])),
+        Number.fit(band, truth, alpha, groups=groups(known["number"])),
+        {group: _entities([row for row in known["entities"] if row.group == group], alpha) for group in entity_groups},
+        Choice.fit(refusals(unknown), np.ones(len(unknown), int), alpha),
         _answering(rows, risk, delta),
+        start(rows, alpha),
     )
 
 
@@ -248,7 +223,7 @@ def _answering(rows: Sequence[Row], risk: float, delta: float) -> Selective:
 
 
 def _agree_with_mapie(
-    options: Sequence[Row], p: Floats, labels: NDArray[np.int64], numbers: Sequence[Row], bands: Mapping[str, Floats],
+    options: Sequence[Row], p: Floats, labels: NDArray[np.int64], numbers: Sequence[Row], band: Mapping[str, Floats],
     truth: Floats, alpha: float,
 ) -> None:  # fmt: skip
     for group in sorted({row.group for row in (*options, *numbers)}):
@@ -258,27 +233,5 @@ def _agree_with_mapie(
             reference.agree(group, scores, alpha, reference.lac(p[mine], labels[mine], alpha))
         mine = np.array([row.group == group for row in numbers], bool)
         if reference.can(int(mine.sum()), alpha):
-            low, high, y = bands["lower"][mine], bands["upper"][mine], truth[mine]
+            low, high, y = band["lower"][mine], band["upper"][mine], truth[mine]
             reference.agree(group, np.maximum(low - y, y - high), alpha, reference.cqr(low, high, y, alpha))
-
-
-def _bands(rows: Sequence[Row], alpha: float) -> dict[str, Floats]:
-    """Quantiles at alpha/2 and 1 - alpha/2 of numbers' masses, the refusal left out."""
-    levels = [alpha / 2, 1 - alpha / 2]
-    found = [quantiles(row.p[None, :-1], row.space.values, levels)[0] for row in rows]
-    band = np.array(found).reshape(len(rows), 2)
-    return {"lower": band[:, 0], "upper": band[:, 1]}
-
-
-def _refusals(rows: Sequence[Row]) -> Floats:
-    """The refusal against all the rest (n, 2), so that answers of any kind and length stand together."""
-    refusal = np.array([row.p[-1] for row in rows], float)
-    return np.column_stack([1 - refusal, refusal])
-
-
-def _truths(rows: Sequence[Row]) -> Floats:
-    return np.array([row.question["truth"] for row in rows], float)
-
-
-def _groups(rows: Sequence[Row]) -> NDArray[Any]:
-    return np.array([row.group for row in rows], str)

@@ -67,6 +67,10 @@ class ACI:
         level = self.level + self.gamma * (self.alpha - missed(score, issued))
         return replace(self, level=level, scores=np.append(self.scores, score)[-self.window :])
 
+    def seen(self, scores: Iterable[float]) -> ACI:
+        """Scores of the past that its quantile is of; the level stays."""
+        return replace(self, scores=np.append(self.scores, list(scores))[-self.window :])
+
     def reset(self) -> ACI:
         return replace(self, scores=np.empty(0))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -90,7 +91,6 @@ class Stream:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; `from_json` reads them back."""
-        state = {name: np.asarray(v).tolist() for name, v in asdict(self.follower).items()}
         own = {
             "method": self.method,
             "score": self.score,
@@ -98,17 +98,29 @@ class Stream:
             "n": self.n,
             "delay": self.delay,
         }
-        return {**own, "state": state, "data": self.data}
+        return {**own, "state": state_of(self.follower), "data": self.data}
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> Stream:
         """The inverse of `to_json`."""
-        state: dict[str, Any] = {
-            name: np.array(v, float) if name == "scores" else tuple(v) if isinstance(v, list) else v
-            for name, v in value["state"].items()
-        }
-        follower = FOLLOWERS[value["method"]](**state)
+        follower = from_state(value["method"], value["state"])
         return Stream(value["method"], value["score"], follower, value["n"], value["delay"], value["data"])
+
+
+def state_of(follower: ACI | DtACI | PID) -> dict[str, Any]:
+    """A follower as plain values; an infinite score is text."""
+    state = {name: np.asarray(v).tolist() for name, v in asdict(follower).items()}
+    if "scores" in state:
+        state["scores"] = [score if math.isfinite(score) else str(score) for score in state["scores"]]
+    return state
+
+
+def from_state(method: str, state: Mapping[str, Any]) -> Any:
+    """The follower that `state_of` gave."""
+    held: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in state.items()}
+    if "scores" in held:
+        held["scores"] = np.array([float(score) for score in held["scores"]])
+    return FOLLOWERS[method](**held)
 
 
 def scores_of(score: Score, columns: Columns, truth: NDArray[Any]) -> Floats:

@@ -38,6 +38,8 @@ class Claim:
     high: float = math.nan
     refusal: bool = False
     covers: bool | None = None  # the truth; None where it isn't known
+    sure: bool = False  # it may be answered without a person: "answered and wrong" stays within `risk`
+    risk: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -236,5 +238,6 @@ def _claims(twin: Twin, rows: pd.DataFrame, answers: pd.DataFrame, model: str, t
         space = spaces[found["question"]]
         labels = tuple(space.labels[i] for i in found["members"])
         bounds = (float(found["low"]), float(found["high"]), bool(found["refusal"]))
-        claims[str(found["question"])] = Claim(1 - calibration.alpha, labels, *bounds, holds)
+        sure, risk = bool(found["sure"]), calibration.models[model].answering.risk
+        claims[str(found["question"])] = Claim(1 - calibration.alpha, labels, *bounds, holds, sure, risk)
     return claims

@@ -106,6 +106,13 @@ def _interval(claim: Claim, space: AnswerSpace) -> str:
     return f"{low:.{places}f} to {number_text(high, space.unit)}"
 
 
+def sure_text(claim: Claim) -> str:
+    """Whether an answer is sure enough to be given without a person."""
+    if claim.sure:
+        return f"enough: of all questions at most {claim.risk:.0%} are answered so and wrong"
+    return "not enough: have a person decide, by the set above"
+
+
 def truth_text(reply: Reply) -> str:
     """The simulator's truth in words; empty where it isn't known."""
     truth, space = float(reply.question["truth"]), reply.space
@@ -126,6 +133,7 @@ def _lines(reply: Reply) -> list[tuple[str, Text]]:
     if reply.claim:
         form = "interval" if reply.space.kind == "number" else "set"
         lines.append((f"{reply.claim.level:.0%} {form}", Text(claim_text(reply))))
+        lines.append(("sure", Text(sure_text(reply.claim))))
     if reply.truth_known:
         mark = _tick(reply.claim.covers) if reply.claim else ""
         lines.append(("truth", Text(f"{truth_text(reply)}  {mark}".rstrip())))

@@ -27,6 +27,8 @@ Measure = Literal[
     "interval_score",
     "mae",
     "coverage",
+    "coverage_online",
+    "whole_online",
     "set_size",
     "width",
     "answered",
