@@ -167,12 +167,13 @@ def test_a_level_out_of_reach_keeps_everything_and_says_why(tmp_path: Path) -> N
     assert stored["threshold"] is None and stored["note"] == threshold.note
 
 
-def test_where_no_one_belongs_to_any_set_nothing_is_kept(tmp_path: Path) -> None:
+def test_a_node_that_is_said_is_always_kept(tmp_path: Path) -> None:
+    """Also where the promise needs none: no one belongs to any set."""
     frame, answers = sets_and_answers(60, 2)
     nobody = frame.assign(gold=[[]] * 60, gold_total=0, truth=0.0)
     calibration = calibrate(nobody, {"twin": answers}, 0.1)
-    assert calibration.threshold("dependency/entities").value == -1.0
-    assert calibration.nodes_for("dependency/entities", np.array([0.3, 0.99, 0.0])).tolist() == []
+    assert calibration.threshold("dependency/entities").value == -0.5
+    assert calibration.nodes_for("dependency/entities", np.array([0.3, 0.99, 0.0])).tolist() == [1]
     calibration.save(tmp_path / "calibration.json")
     assert Calibration.load(tmp_path / "calibration.json") == calibration
 

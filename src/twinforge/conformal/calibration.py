@@ -58,7 +58,7 @@ class Calibration:
         return np.flatnonzero(inside) if inside.any() else np.array([int(np.argmax(p))])
 
     def nodes_for(self, group: str, p: Floats, model: str = "twin") -> NDArray[np.int64]:
-        """Indices of the candidates that are in a set of entities; none where nothing passes: then no one may belong to it."""
+        """Indices of the candidates that are in a set of entities; where none is, no one belongs to it."""
         least = -self.threshold(group, model).value
         return np.flatnonzero(np.asarray(p, float)[:-1] >= least - TOLERANCE)
 
@@ -188,8 +188,8 @@ def _group_threshold(group: str, items: Sequence[tuple[Any, AnswerSpace, Floats]
 
 
 def _entities_threshold(group: str, rows: Sequence[Any], p: Sequence[Floats], alpha: float) -> Threshold:
-    """The least score that is kept, with its sign turned: at least -1, since no probability is above 1. Where the level can't
-    be reached everything is kept, and the note says why."""
+    """The least score that is kept, with its sign turned. A node that is likelier in the set than not is always kept, which can
+    only raise the coverage. Where the level can't be reached everything is kept, and the note says why."""
     query = np.repeat([row.id for row in rows], [len(vector) - 1 for vector in p])
     score = np.concatenate([vector[:-1] for vector in p])
     gold = np.concatenate([np.isin(np.arange(len(v) - 1), row.gold) for row, v in zip(rows, p, strict=True)])
@@ -197,7 +197,7 @@ def _entities_threshold(group: str, rows: Sequence[Any], p: Sequence[Floats], al
         fitted = Entities.fit(query, score, gold, alpha, "all", {row.id: int(row.gold_total) for row in rows})
     except UserError as error:
         return Threshold(group, "entities", alpha, len(rows), math.inf, "", str(error))
-    return Threshold(group, "entities", alpha, fitted.n, max(-fitted.least, -1.0), fitted.data)
+    return Threshold(group, "entities", alpha, fitted.n, max(-fitted.least, -0.5), fitted.data)
 
 
 def _answered(questions: pd.DataFrame, answers: pd.DataFrame) -> list[tuple[Any, AnswerSpace, Floats]]:
