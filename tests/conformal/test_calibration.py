@@ -182,7 +182,7 @@ def test_a_set_of_entities_holds_all_that_belong_to_it() -> None:
     assert not held[known & (fresh["gold"].map(len) < fresh["gold_total"]).to_numpy()].any()
     assert (held[~known] == found["refusal"][~known]).all() and 0.75 < held[~known].mean() < 0.9
     for p, inside in zip(answers["p"], found["members"], strict=True):
-        assert inside == np.flatnonzero(p[:-1] >= fitted.least - 1e-8).tolist()
+        assert inside == np.flatnonzero((p[:-1] >= fitted.least - 1e-8) | (p[:-1] > 0.5)).tolist()
     assert 0 < (found["members"].map(len) == 0).mean() < 0.5  # an empty set is a claim too
 
 
@@ -200,11 +200,13 @@ def test_a_level_out_of_reach_keeps_everything_and_says_why(tmp_path: Path) -> N
     assert stored == {"dependency/entities": {"why": why}}
 
 
-def test_where_no_one_belongs_to_any_set_nothing_is_kept(tmp_path: Path) -> None:
+def test_a_node_that_is_said_is_always_kept(tmp_path: Path) -> None:
+    """Also where the promise needs none: no one belongs to any set."""
     frame, answers = sets_and_answers(60, 2)
     nobody = frame.assign(gold=[[]] * 60, gold_total=0, truth=0.0)
     calibration = calibrate(nobody, {"twin": answers}, 0.1)
-    assert not any(calibration.sets(nobody, answers)["members"])
+    kept = calibration.sets(nobody, answers)["members"]
+    assert all(members == np.flatnonzero(p[:-1] > 0.5).tolist() for p, members in zip(answers["p"], kept, strict=True))
     calibration.save(tmp_path / "calibration.json")
     assert same(Calibration.load(tmp_path / "calibration.json"), calibration)
 

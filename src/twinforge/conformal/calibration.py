@@ -80,7 +80,8 @@ class Calibration:
     def sets(self, questions: pd.DataFrame, answers: pd.DataFrame, model: str = "twin") -> pd.DataFrame:
         """Sets of all answered questions, in the questions' order.
 
-        A choice's set is never empty: where nothing passes, the likeliest entry is given, which can only raise the coverage.
+        A choice's set is never empty: where nothing passes, the likeliest entry is given. A node that is likelier in the set than
+        not is always kept. Both can only raise the coverage.
 
         Returns
         -------
@@ -120,7 +121,9 @@ class Calibration:
     def _nodes(self, promises: Promises, rows: Sequence[Row], refusal: NDArray[np.bool_]) -> list[tuple[Any, ...]]:
         fitted = [promises.entities.get(row.group, "not calibrated") for row in rows]
         kept = [
-            np.arange(len(row.p) - 1) if isinstance(found, str) else np.flatnonzero(found.keep(row.p[:-1]))
+            np.arange(len(row.p) - 1)
+            if isinstance(found, str)
+            else np.flatnonzero(found.keep(row.p[:-1]) | (row.p[:-1] > 0.5))
             for row, found in zip(rows, fitted, strict=True)
         ]
         return [(nodes.tolist(), math.nan, math.nan) for nodes in kept]

@@ -39,7 +39,7 @@ def facts(view: View, template: str, slots: Mapping[str, str]) -> str:
         return f"P {_change(view, first)}, C residual {signed(view.residual.get(first, NAN))}"
     if template == "supply":
         known = slots["outage"] in set(view.grid.lines["name"])
-        return f"P {_position(view, slots['outage']) if known else '?'}, C hangs on"
+        return f"P {_position(view, slots['outage']) if known else '?'}, C then fed by"
     if template == "remedy":
         effects = _effects(view, slots["outage"])
         return f"C {number(effects.get(slots['asset'], NAN))}, nothing {number(effects.get('nothing', NAN))}"
@@ -53,7 +53,7 @@ def notes(view: View, template: str, slots: Mapping[str, str], options: Sequence
     if template == "suspect":
         return [*(signed(view.residual.get(line, NAN)) for line in options[:-1]), ""]
     if template == "supply":
-        return [" ".join(view.hangs_on(demand)) or "no one line" for demand in options]
+        return [_few(view.feeders(demand, slots["outage"])) for demand in options]
     if template == "action":
         effects = _effects(view, slots["outage"])
         return [number(effects[option.split()[-1]]) for option in options]
@@ -80,6 +80,11 @@ def _rule(view: View, clause: str) -> str:
 def _effects(view: View, outage: str) -> dict[str, float]:
     """Estimates after the outage by the asset that an action is on; "nothing" for none."""
     return {action.split()[-1]: v for (o, action), v in view.action_estimates.items() if o == outage}
+
+
+def _few(names: list[str], most: int = 3) -> str:
+    """Names, or how many where they are many or none."""
+    return " ".join(names) if 0 < len(names) <= most else f"{len(names)} lines"
 
 
 def number(value: float, digits: int = 0) -> str:

@@ -119,10 +119,17 @@ class View:
         already = lost_buses(self.grid, self.grid.mask(set(self.open_lines)))
         return (self._lost & ~already)[:, self.grid.loads["at"]]
 
-    def hangs_on(self, demand: str) -> list[str]:
-        """Closed lines each of which alone would cut the demand off, by the same walk."""
-        column = int(self.grid.loads.index[self.grid.loads["name"] == demand][0])
-        return [str(name) for name in self.grid.lines["name"].to_numpy()[self._cut[:, column]]]
+    def feeders(self, demand: str, outage: str) -> list[str]:
+        """Lines and transformers that feed the demand's busbar once `outage` is out, by the same walk; none where it is cut off.
+
+        For an outage that is not there these are the feeders now.
+        """
+        if outage in set(self.grid.lines["name"]) and demand in self.cut_off(outage):
+            return []
+        at = self.grid.loads.set_index("name").loc[demand, "at"]
+        tables = ((self.grid.lines, "from", "to"), (self.grid.transformers, "hv", "lv"))
+        names = [str(n) for table, a, b in tables for n in table["name"][(table[a] == at) | (table[b] == at)]]
+        return [name for name in names if name not in (*self.open_lines, outage)]
 
     def hops(self, line: str) -> np.ndarray:
         """Number of branches from either end of `line` to every bus, (n_bus,)."""
