@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from scipy.stats import beta, norm
 from tqdm import tqdm
 
-from eval.plots import COLOURS, FAINT, INK, RED, save, styled
+from eval.plots import COLOURS, FAINT, INK, RED, styled
 from twinforge.conformal import martingale
 from twinforge.conformal.choice import Choice
 from twinforge.conformal.entities import Entities, lowest_alpha, needed
@@ -255,7 +255,9 @@ def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     names = ("choice", "number", "entities", "text", "risk", "online", "trust")
     for name, draw in tqdm([pair for pair in zip(names, PICTURES, strict=True) if not wanted or pair[0] in wanted]):
-        save(draw(), FOLDER / name)
+        figure = draw()
+        figure.savefig(FOLDER / f"{name}.png", dpi=140, facecolor="white", metadata={"Software": None})
+        plt.close(figure)
 
 
 if __name__ == "__main__":
