@@ -42,7 +42,7 @@ def choice() -> Figure:
     left.set(
         title="Coverage over all rows, law in black", xlim=(0.78, 1), yticks=[], xlabel="share covered, promised 0.9"
     )
-    left.legend(loc="upper left")
+    left.legend(loc="upper left", fontsize=7)
     rng = np.random.default_rng(1)
     score = np.exp(rng.normal(size=(20_000, 8)) * rng.uniform(0.2, 4, (20_000, 1)))
     p = score / score.sum(axis=1, keepdims=True)
@@ -192,7 +192,8 @@ def risk() -> Figure:
         )
     left.axvline(limit, color=INK, lw=1)
     left.set(title=f"300 calibrations of 90 days, limit {limit:.0%}", xlabel="share answered and wrong", yticks=[])
-    left.legend(fontsize=8)
+    left.set(xlim=(0, 0.14))
+    left.legend(loc="upper right", fontsize=8)
     for rows, colour in ((60, SKY), (90, BLUE), (180, GREEN)):
         old = world(rows)
         limits = np.arange(0.02, 0.2, 0.01)
