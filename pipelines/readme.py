@@ -42,6 +42,7 @@ def results(quality: Mapping[str, Any]) -> str:
         accuracy("F1 of the said sets on `test`", test, "set_f1"),
         accuracy("Accuracy on `shift`: later weeks and other regimes", quality["shift"]),
         guarantees(test),
+        on_both({split: quality[split] for split in ("test", "shift")}),
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -81,6 +82,18 @@ def guarantees(skills: Mapping[str, Any]) -> str:
         )
     head = ("skill", "n", "coverage", "promise", "labels or nodes in the set", "width, %", "regret, points")
     return "**The twin's guaranteed sets and intervals on `test`**\n\n" + table(head, rows)
+
+
+def on_both(splits: Mapping[str, Any]) -> str:
+    """What the twin's promises come to on both splits: only thresholds that follow the stream promise anything on `shift`."""
+    head = {
+        "coverage": "static sets", "coverage_online": "sets that follow the stream", "whole_online": "of these hold everything",
+        "answered": "answered when sure", "answered_wrong": "of all: so answered and wrong",
+    }  # fmt: skip
+    rows = [(split, *(_twin(skills["all"], name) for name in head)) for split, skills in splits.items()]
+    if not any(cell for row in rows for cell in row[1:]):
+        return ""
+    return "**Coverage and sure answers of the twin, all skills**\n\n" + table(("split", *head.values()), rows)
 
 
 def _twin(cells: Mapping[str, Any], measure: str) -> str:
