@@ -133,7 +133,8 @@ def _lines(reply: Reply) -> list[tuple[str, Text]]:
     if reply.claim:
         form = "interval" if reply.space.kind == "number" else "set"
         lines.append((f"{reply.claim.level:.0%} {form}", Text(claim_text(reply))))
-        lines.append(("sure", Text(sure_text(reply.claim))))
+        if said[reply.speaker] != REFUSAL:
+            lines.append(("sure", Text(sure_text(reply.claim))))
     if reply.truth_known:
         mark = _tick(reply.claim.covers) if reply.claim else ""
         lines.append(("truth", Text(f"{truth_text(reply)}  {mark}".rstrip())))
