@@ -54,7 +54,7 @@ def test_a_shift_breaks_static_sets_and_those_that_follow_go_on() -> None:
     online = found.set_index("question").loc[later["id"]]
     kind = later["kind"].where(later["truth"].notna(), REFUSAL).to_numpy()
     for name in ("choice", "number", "entities"):
-        assert static[kind == name].mean() < 0.72
+        assert static[kind == name].mean() < 0.75
         assert abs(online["covered_online"][kind == name].mean() - 0.8) < 0.03
     assert online["whole_online"].mean() < 0.25
 
@@ -66,7 +66,8 @@ def test_without_a_shift_both_cover_as_promised() -> None:
     answers = told(later, rng, 0.8)
     found = follow_rows(calibration.models["twin"].followers, answered(later, answers), ALPHA)
     static = covered(later, calibration.sets(later, answers)).mean()
-    assert 0.76 < static < 0.89 and 0.77 < found["covered_online"].mean() < 0.83
+    assert 0.76 < static < 0.93  # more than asked for: likely entries are always kept
+    assert 0.77 < found["covered_online"].mean() < 0.83
     assert found["whole_online"].mean() < 0.02
 
 
@@ -78,7 +79,7 @@ def test_the_first_state_has_the_static_thresholds_whatever_its_truths() -> None
     state = state.assign(time=state["time"].iloc[0], episode="one")
     answers = told(state, rng, 3.0)
     found = follow_rows(calibration.models["twin"].followers, answered(state, answers), ALPHA).set_index("question")
-    known = state["truth"].notna() & (state["kind"] != "choice")  # a choice's set is never left empty
+    known = state["truth"].isna() | (state["kind"] == "number")  # of the others likely entries are always kept
     static = pd.Series(covered(state, calibration.sets(state, answers)), index=state["id"])
     ids = state["id"][known]
     assert (found.loc[ids, "covered_online"] == static[ids]).all()
