@@ -2,7 +2,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env twin repro test lint bench clean
+.PHONY: help env twin repro test lint bench bench-conformal guarantee-plots clean
 
 VENV := .venv
 STAMP := $(VENV)/.installed
@@ -12,7 +12,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  PROFILE=gpu make repro            another profile of recipes/profiles (kept in params.yaml)"
 	@echo "  TORCH_INDEX=URL make env          take torch from this index, e.g. one of CPU builds"
@@ -42,6 +42,12 @@ lint: env ## style and types
 
 bench: env ## speed of answering and training on this machine
 	python -m benchmarks
+
+bench-conformal: env ## guarantees beside MAPIE, crepes and TorchCP: speed, memory, and where they differ (two minutes)
+	python -m benchmarks.conformal
+
+guarantee-plots: env ## the pictures of docs/guarantees.md (a few seconds)
+	python -m benchmarks.guarantees
 
 clean: ## remove what the pipeline made (its cache, .dvc/cache, and .venv stay)
 	rm -rf .scratch .pytest_cache .mypy_cache .ruff_cache .hypothesis models twins
