@@ -103,12 +103,12 @@ def test_same_questions_are_told_of_and_refused_where_their_truths_differ() -> N
     frame = questions(2)
     twice = pd.concat([frame, frame.iloc[[1, 5]].assign(id=["again-1", "again-5"])], ignore_index=True)
     assert notes(frame) == [] and faults(frame, lessons(PROMPT, frame), 4096) == []
-    assert notes(twice) == ["2 questions are asked again, with the same truth, e.g. again-1"]
+    assert notes(twice) == ["questions asked again with the same truth: 2, e.g. again-1"]
     assert faults(twice, lessons(PROMPT, twice), 4096) == []
     twice.at[12, "truth"] = np.nan
     (told,) = faults(twice, lessons(PROMPT, twice), 4096)
     assert told.startswith(f"questions {frame['id'][1]} and again-1: the same state") and "truth" in told
-    assert notes(twice) == ["1 questions are asked again, with the same truth, e.g. again-5"]
+    assert notes(twice) == ["questions asked again with the same truth: 1, e.g. again-5"]
     other = twice.assign(
         gold=[[0, 1, 2] if name == "again-5" else gold for name, gold in zip(twice["id"], twice["gold"], strict=True)]
     )

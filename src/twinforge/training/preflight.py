@@ -165,10 +165,10 @@ def faults(frame: pd.DataFrame, lessons: Sequence[Lesson], limit: int) -> list[s
 
 def notes(frame: pd.DataFrame) -> list[str]:
     """What is odd about the questions but stops nothing: those asked more than once with the same truth."""
-    again = _asked(frame).duplicated(["said", "told"])
+    again = _asked(frame).set_index("id").duplicated(["said", "told"])
     if not again.any():
         return []
-    return [f"{int(again.sum()):,} questions are asked again, with the same truth, e.g. {frame['id'][again].iloc[0]}"]
+    return [f"questions asked again with the same truth: {int(again.sum()):,}, e.g. {again.index[again][0]}"]
 
 
 def forecast(
