@@ -1,23 +1,31 @@
 """Train: the experts, and the adapter that makes the base model the language-model part of the twin.
 
-Reads the train split; writes models/SECTOR/{experts,adapter}/ and training.json. Checkpoints go to the scratch folder,
+Reads the train split; writes models/SECTOR/{experts,adapter}/ and training.json. First a preflight says what the adapter's
+training will take and refuses what won't fit; training.json has its forecast beside what came of it. Checkpoints go to the scratch folder,
 so a run that was cut off goes on where it stopped; a changed recipe, data or base starts anew.
 """
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from pathlib import Path
+
 from transformers import set_seed
 from transformers.utils import logging
 
 from pipelines import Paths, run
-from twinforge.files import read_table, sha256, write_json
+from twinforge.errors import UserError
+from twinforge.files import read_json, read_table, sha256, write_json
 from twinforge.model.adapter import save_adapter
 from twinforge.model.base import base_folder, load_base, weights_hash
 from twinforge.recipe import read_slice
 from twinforge.records import QUESTION
-from twinforge.training.checkpoints import forget_others, run_key
+from twinforge.training.checkpoints import forget_others, latest, run_key
 from twinforge.training.experts import fit_experts
-from twinforge.training.finetune import fine_tune
+from twinforge.training.finetune import Course, fine_tune, prepare
+from twinforge.training.preflight import Forecast
+from twinforge.training.show import show
+from twinforge.training.trial import preflight
 
 
 def main(sector: str) -> None:
@@ -33,10 +41,33 @@ def main(sector: str) -> None:
     forget_others(scratch)
     set_seed(recipe.seed)
     model, tokenizer = load_base(recipe.model, recipe.compute)
-    trained = fine_tune(model, tokenizer, train, recipe, scratch)
+    course = prepare(model, tokenizer, train, recipe)
+    ahead = _ahead(course, scratch)
+    trained = fine_tune(course, scratch)
     save_adapter(trained.model, tokenizer, recipe.model.base, paths.adapter)
+    taken = trained.record["lower_seconds"] + trained.record["seconds"], trained.record["peak_bytes"]
+    print(f"train: {ahead.told(*taken)}")
     record = {"base": recipe.model.base, "recipe": _read(recipe), "hashes": hashes, **trained.record}
-    write_json(record, paths.training)
+    write_json({**record, "preflight": ahead.beside(*taken)}, paths.training)
+
+
+def _ahead(course: Course, scratch: Path) -> Forecast:
+    """What the run will take; a run that goes on from a checkpoint was told at its start.
+
+    Raises
+    ------
+    UserError
+        It would fail or doesn't fit: says why.
+    """
+    told = scratch / "forecast.json"
+    if latest(scratch):
+        return Forecast(**read_json(told))
+    found = preflight(course, scratch)
+    show(found, "preflight")
+    if found.forecast is None or found.refusals:
+        raise UserError(f"train: not started, nothing is lost: {'; '.join(found.refusals)}")
+    write_json(asdict(found.forecast), told)
+    return found.forecast
 
 
 def _read(recipe: object) -> dict[str, object]:

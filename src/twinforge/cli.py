@@ -17,6 +17,7 @@ Run = Callable[[argparse.Namespace], int]
 EXAMPLES = """\
 examples:
   twinforge check recipes/energy.yaml            every mistake of a recipe at once, nothing is started
+  twinforge preflight recipes/energy.yaml        what training would take: time, memory, disk; does it fit?
   twinforge verify twins/energy                  is it whole? every byte against the manifest
   twinforge demo twins/energy                    ten stored questions, answered live, the truth beside each
   twinforge ask twins/energy --questions         what it can be asked
@@ -38,6 +39,21 @@ examples:
 
 a state from a file is either readings, a .parquet or .json table with the columns asset, quantity and value, or the
 state as text: a .json object {"context": "..."}; from text only the language model answers, since experts need readings
+"""
+PREFLIGHT = """\
+It counts what training would read, runs three steps of it (the largest trees first) and says what the whole would take:
+time, memory, disk. It writes nothing. Run it in the project's folder, on the machine that is to train, after
+`dvc repro curate@SECTOR`; the train stage does the same before it starts.
+
+examples:
+  twinforge preflight recipes/energy.yaml
+  twinforge preflight energy --profile gpu
+
+refused are: a state with a question longer than the model reads, a question that nothing is learnt from, the same question
+with two truths, more memory or disk than there is, and kept lower states above compute.kept_gib; each line names the number
+and the recipe's field to change
+
+exit codes: 0 training could start, 1 it would be refused, 2 something to mend (said in one line)
 """
 
 
@@ -79,6 +95,12 @@ def _parser() -> argparse.ArgumentParser:
 
     one = command("check", _check, "list every mistake in a recipe, with file, line, value and mend")
     one.add_argument("file", help="a recipe that lies anywhere, or a sector's name, e.g. energy")
+    one.add_argument("--profile", help="cpu, gpu or cluster (default: what params.yaml says, or cpu)")
+
+    one = command(
+        "preflight", _preflight, "what training would read and take; exit 1 if it would be refused", PREFLIGHT
+    )
+    one.add_argument("file", metavar="RECIPE", help="a recipe's file, or a sector's name, e.g. energy")
     one.add_argument("--profile", help="cpu, gpu or cluster (default: what params.yaml says, or cpu)")
 
     one = _of_twin(command("verify", _verify, "hold every file of a twin against its manifest"), base=False)
@@ -130,6 +152,15 @@ def _check(arguments: argparse.Namespace) -> int:
     if not mistakes:
         print(f"{arguments.file}: no mistakes")
     return 2 if mistakes else 0
+
+
+def _preflight(arguments: argparse.Namespace) -> int:
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        from pipelines.preflight import look
+    except ModuleNotFoundError as error:
+        raise UserError(f"no module {error.name!r} here: run `twinforge preflight` in the project's folder") from error
+    return look(arguments.file, arguments.profile)
 
 
 def _verify(arguments: argparse.Namespace) -> int:

@@ -17,7 +17,7 @@ from twinforge.model.answers import answer, plan
 from twinforge.model.attention import CONTEXT_TREE
 from twinforge.model.lower import frozen_below, lower_states
 from twinforge.model.prompt import Prompt
-from twinforge.training.finetune import adapt, fine_tune
+from twinforge.training.finetune import adapt, fine_tune, prepare
 
 PROMPT = Prompt.of(tokenizer())
 FRAME = questions(5)
@@ -63,7 +63,7 @@ def test_training_on_kept_states_gives_the_same_adapter(tmp_path: Path) -> None:
     for name, room in (("kept", 1.0), ("anew", 0.0)):
         recipe.compute = section(**{**vars(COMPUTE), "kept_gib": room})
         model = tiny_model("llama", len(tokenizer()))
-        done = fine_tune(model, tokenizer(), frame, recipe, tmp_path / name)
+        done = fine_tune(prepare(model, tokenizer(), frame, recipe), tmp_path / name)
         assert (done.record["lower_seconds"] > 0) is bool(room)
         assert (tmp_path / name / "lower").exists() is bool(room)
         made[name] = {n: p.detach() for n, p in done.model.named_parameters() if p.requires_grad}

@@ -22,6 +22,7 @@ import pipelines.train
 from pipelines import Paths
 from tests.model.tiny import save_tiny
 from tests.toy_recipe import write_toy
+from twinforge.cli import main
 from twinforge.errors import UserError
 from twinforge.files import read_json, read_table, sha256
 from twinforge.records import ANSWER, QUESTION, space_of
@@ -70,6 +71,13 @@ def stage(name: str, root: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=root, env=environment, stderr=subprocess.PIPE, text=True)
 
 
+def preflight(*words: str) -> int:
+    """Exit code of the command."""
+    with pytest.raises(SystemExit) as done:
+        main(["preflight", *words])
+    return int(done.value.code or 0)
+
+
 @pytest.fixture(scope="module")
 def trained(project: Path) -> dict[str, Any]:
     write_toy(project, **settings())
@@ -89,6 +97,43 @@ def test_train_writes_the_adapter_the_experts_and_a_record(trained: dict[str, An
     assert trained["hashes"]["data"] == sha256(PATHS.questions("train")) and trained["base"] == "tiny"
     assert trained["curve"][-1]["loss"] < trained["curve"][0]["loss"]
     assert len(list((PATHS.scratch / "train").iterdir())) == 1  # its own: cut off at its end, the stage is done at once
+
+
+def test_forecast_and_what_came_of_it_stand_side_by_side(trained: dict[str, Any], here: Path) -> None:
+    told = trained["preflight"]
+    assert told["seconds"]["actual"] == trained["lower_seconds"] + trained["seconds"]
+    assert told["peak_bytes"]["actual"] == trained["peak_bytes"] > 0
+    assert all(told[name]["predicted"] > 0 for name in ("seconds", "peak_bytes")) and told["kept_bytes"] > 0
+
+
+def test_preflight_as_a_command(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    before = sorted(str(path) for path in here.rglob("*") if "__pycache__" not in path.parts)
+    assert preflight("recipes/toy.yaml") == 0
+    page = capfd.readouterr().out
+    train = read_table(PATHS.questions("train"), QUESTION)
+    assert f"{int((~train['validation']).sum()):,}" in page and "memory" in page and "refused" not in page
+    assert sorted(str(path) for path in here.rglob("*") if "__pycache__" not in path.parts) == before
+    write_toy(here, **settings(compute={"kept_gib": 1e-6}))
+    assert preflight("toy") == 1
+    assert "refused: kept lower states: 0.00 GiB needed" in capfd.readouterr().out
+    assert preflight("toy", "--profile", "huge") == 2
+    whole = PATHS.curated.rename(PATHS.curated.with_name("away"))
+    try:
+        assert preflight("toy") == 2
+    finally:
+        whole.rename(PATHS.curated)
+    said = capfd.readouterr().err
+    assert "unknown profile 'huge'" in said and "run `dvc repro curate@toy` first" in said
+
+
+def test_a_run_that_does_not_fit_is_not_started(here: Path) -> None:
+    shutil.rmtree(PATHS.scratch / "train", ignore_errors=True)
+    write_toy(here, **settings(compute={"kept_gib": 1e-6}))
+    with pytest.raises(
+        UserError, match=r"train: not started, nothing is lost: kept lower states: .*raise compute.kept_gib"
+    ):
+        pipelines.train.main("toy")
+    assert not list(PATHS.scratch.glob("train/*"))
 
 
 def test_killed_it_goes_on_to_the_same_adapter(trained: dict[str, Any], here: Path) -> None:

@@ -22,7 +22,7 @@ from twinforge.model.answers import answer, plan
 from twinforge.model.base import load_base
 from twinforge.model.prompt import Prompt
 from twinforge.training import finetune
-from twinforge.training.finetune import adapt, fine_tune
+from twinforge.training.finetune import adapt, fine_tune, prepare
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 LORA = section(r=8, alpha=16.0, dropout=0.1, layers=2, targets=TARGETS, rslora=False)
@@ -49,7 +49,7 @@ def base(folder: Path) -> tuple[Any, Any]:
 
 def trained(folder: Path, frame: pd.DataFrame, run: Path, **changes: Any) -> finetune.Trained:
     model, tokenizer = base(folder)
-    return fine_tune(model, tokenizer, frame, recipe(**changes), run)
+    return fine_tune(prepare(model, tokenizer, frame, recipe(**changes)), run)
 
 
 def test_learns_and_tells_what_it_did(tiny: Path, tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ child(*map(Path, sys.argv[1:]))
 def child(folder: Path, run: Path, target: Path) -> None:
     torch.set_num_threads(1)
     model, tokenizer = base(folder)
-    done = fine_tune(model, tokenizer, questions(10), recipe(epochs=2), run)
+    done = fine_tune(prepare(model, tokenizer, questions(10), recipe(epochs=2)), run)
     save_adapter(done.model, tokenizer, "base", target)
 
 
@@ -149,7 +149,7 @@ def test_four_bit_base_is_the_one_its_adapter_is_scored_on(tmp_path: Path) -> No
     tiny, frame = save_tiny(tmp_path / "base", "llama-of-32s"), questions(6, validation=0.3)
     network, tokenizer = load_base(section(base=str(tiny), revision=None, quantization="nf4"), COMPUTE)
     prompt, asked = Prompt.of(tokenizer), questions(2, seed=9)
-    done = fine_tune(network, tokenizer, frame, recipe(), tmp_path / "run")
+    done = fine_tune(prepare(network, tokenizer, frame, recipe()), tmp_path / "run")
     save_adapter(done.model, tokenizer, "base", tmp_path / "adapter")
     then = answer(done.model, prompt, plan(prompt, asked), asked["id"].tolist(), 2)["p"]
     for quantization, same in (("nf4", True), ("none", False)):

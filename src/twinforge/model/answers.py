@@ -256,7 +256,7 @@ def _reading(model: Model, prompt: Prompt) -> Iterator[dict[int, int]]:
     """Cut the language-model head down to the tokens an answer may use; yields the column of each token id."""
     network = model.get_base_model() if isinstance(model, PeftModel) else model
     head = network.get_output_embeddings()
-    ids = sorted({*prompt.label_ids(26), *prompt.character_ids.values()})
+    ids = prompt.reply_ids()
     cut = nn.Linear(head.weight.shape[1], len(ids), bias=head.bias is not None, device="meta")
     cut.weight = nn.Parameter(head.weight[ids].detach(), requires_grad=False)
     if head.bias is not None:

@@ -172,6 +172,16 @@ class Prompt:
         """Token of each of the first `count` labels."""
         return self._letters[:count]
 
+    def reply_ids(self) -> list[int]:
+        """Every token that an answer may use, ascending.
+
+        Raises
+        ------
+        UserError
+            The tokenizer has no token of its own for some of them.
+        """
+        return sorted({*self._letters, *self.character_ids.values()})
+
     @cached_property
     def _letters(self) -> list[int]:
         return self._singles(_LABELS)

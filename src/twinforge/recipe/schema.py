@@ -211,8 +211,8 @@ class Compute(Section):
     """Context trees in a forward pass when answering."""
     gradient_checkpointing: bool = False
     kept_gib: NonNegative = 8.0
-    """Room for what the frozen lower layers make of the training trees, so that each pass runs the upper ones only; they
-    run in every pass where it is not enough (0: always)."""
+    """Room for what the frozen lower layers make of the training trees, so that each pass runs the upper ones only. Where
+    more is needed the preflight refuses; at 0 nothing is kept and they run in every pass."""
     save_every: Count = 20
     """Training steps between checkpoints."""
 

@@ -21,10 +21,27 @@ from twinforge.model.answers import answer, plan, sample_states
 from twinforge.model.lower import Lower, lower_states
 from twinforge.model.prompt import Prompt
 from twinforge.records import is_right, membership, space_of
+from twinforge.training.memory import Peak
 from twinforge.training.trainer import TreeTrainer
 from twinforge.training.trees import Lesson, lessons
 
 VALIDATED = 100  # questions of the validation share answered at the end of training
+
+
+@dataclass(frozen=True)
+class Course:
+    """What is to be learnt, and the model that will: base, fresh adapter on it, trees.
+
+    train : records.QUESTION, the train split; lessons : of its rows outside the validation share.
+    """
+
+    model: PeftModel
+    tokenizer: PreTrainedTokenizerBase
+    prompt: Prompt
+    train: pd.DataFrame
+    lessons: Sequence[Lesson]
+    steps: int
+    recipe: Any
 
 
 @dataclass(frozen=True)
@@ -35,46 +52,60 @@ class Trained:
     record: dict[str, Any]
 
 
-def fine_tune(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, train: pd.DataFrame, recipe: Any, run: Path
-) -> Trained:
-    """Train an adapter on the rows of `train` outside its validation share.
+def prepare(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, train: pd.DataFrame, recipe: Any) -> Course:
+    """Put a fresh adapter on the base and make trees of the rows of `train` outside its validation share.
 
     Parameters
     ----------
     model, tokenizer : from `model.base.load_base`.
     train : records.QUESTION, the train split.
     recipe : the train stage's slice: seed, lora, train, compute, budget.epochs.
-    run : scratch folder of exactly this run (`checkpoints.run_key`); a run that was cut off goes on from there.
 
     Raises
     ------
     UserError
-        No question to learn from, a layer count or target the base does not have, or a loss that is not a number.
+        No question to learn from, or a layer count or target the base does not have.
     """
-    started = time.perf_counter()
     prompt = Prompt.of(tokenizer)
     lesson = lessons(prompt, train[~train["validation"]], recipe.train.number_weight)
     steps = max(1, math.ceil(math.ceil(len(lesson) / recipe.compute.batch_trees) * recipe.budget.epochs))
     torch.manual_seed(recipe.seed)
     adapted = adapt(model, recipe.lora, recipe.compute.gradient_checkpointing)
-    lower = _lower(adapted, lesson, recipe.compute, run)
-    trainer = TreeTrainer(adapted, tokenizer, lesson, arguments(recipe, steps, run, adapted.device.type), lower)
-    trainer.resume()
-    adapted.eval()
+    return Course(adapted, tokenizer, prompt, train, lesson, steps, recipe)
+
+
+def fine_tune(course: Course, run: Path) -> Trained:
+    """Train the adapter of `course`.
+
+    run : scratch folder of exactly this run (`checkpoints.run_key`); a run that was cut off goes on from there.
+
+    Raises
+    ------
+    UserError
+        The loss is not a number.
+    """
+    started = time.perf_counter()
+    adapted, recipe = course.model, course.recipe
+    with Peak(adapted.device.type) as peak:
+        lower = _lower(course, run)
+        told = arguments(recipe, course.steps, run, adapted.device.type)
+        trainer = TreeTrainer(adapted, course.tokenizer, course.lessons, told, lower)
+        trainer.resume()
+        adapted.eval()
+        checked = _validation(adapted, course.prompt, course.train[course.train["validation"]], recipe)
     curve = [entry for entry in trainer.state.log_history if "answers" in entry]
-    checked = _validation(adapted, prompt, train[train["validation"]], recipe)
     record = {
-        "precision": str(model.dtype).removeprefix("torch."),
+        "precision": str(adapted.dtype).removeprefix("torch."),
         "device": adapted.device.type,
         "trainable_parameters": sum(p.numel() for p in adapted.parameters() if p.requires_grad),
-        "steps": steps,
-        "questions": sum(len(one.questions) for one in lesson),
+        "steps": course.steps,
+        "questions": sum(len(one.questions) for one in course.lessons),
         "answers": curve[-1]["answers"],
         "tokens": curve[-1]["tokens"],
         "seconds": curve[-1]["seconds"],
         "lower_seconds": float(lower.seconds.sum()) if lower else 0.0,
         "seconds_here": time.perf_counter() - started,
+        "peak_bytes": peak.bytes,
         "validation": checked,
         "curve": [
             {name: entry[name] for name in ("step", "loss", "learning_rate", "answers", "seconds")} for entry in curve
@@ -83,13 +114,19 @@ def fine_tune(
     return Trained(adapted, record)
 
 
-def _lower(model: PeftModel, lesson: Sequence[Lesson], compute: Any, run: Path) -> Lower | None:
+def lower_bytes(course: Course) -> int:
+    """What the lower layers' states of all lessons take, in bytes."""
+    tokens = sum(one.tree.tokens for one in course.lessons)
+    return int(tokens * course.model.config.hidden_size * course.model.dtype.itemsize)
+
+
+def _lower(course: Course, run: Path) -> Lower | None:
     """What the frozen lower layers make of the lessons, if it fits in `compute.kept_gib`."""
-    size = sum(one.tree.tokens for one in lesson) * model.config.hidden_size * model.dtype.itemsize
-    if size > compute.kept_gib * 2**30:
+    compute = course.recipe.compute
+    if lower_bytes(course) > compute.kept_gib * 2**30:
         return None
-    trees = [one.tree for one in lesson]
-    return lower_states(model.eval(), trees, compute.answer_batch_trees, "lower layers", run / "lower")
+    trees = [one.tree for one in course.lessons]
+    return lower_states(course.model.eval(), trees, compute.answer_batch_trees, "lower layers", run / "lower")
 
 
 def adapt(model: PreTrainedModel, lora: Any, gradient_checkpointing: bool = False) -> PeftModel:

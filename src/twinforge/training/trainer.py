@@ -52,6 +52,7 @@ class TreeTrainer(SFTTrainer):
     """Trains a PEFT model on lessons; checkpoints in `run` are whole or not there, and `resume` goes on from the last.
 
     lower : what the layers below the adapter make of the lessons' trees, if it is kept (see `model.lower`).
+    label : name on the progress bar.
 
     Raises
     ------
@@ -66,6 +67,7 @@ class TreeTrainer(SFTTrainer):
         lessons: Sequence[Lesson],
         arguments: SFTConfig,
         lower: Lower | None = None,
+        label: str = "train",
     ) -> None:
         self._lessons, self._lower = lessons, lower
         self._done = {"answers": 0, "tokens": 0}
@@ -82,7 +84,7 @@ class TreeTrainer(SFTTrainer):
                 parameter.data = parameter.data.float()
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
-        self._progress = Progress()
+        self._progress = Progress(label)
         self.add_callback(self._progress)
 
     def _collate(self, rows: Sequence[dict[str, int]]) -> dict[str, Any]:
@@ -146,10 +148,13 @@ class TreeTrainer(SFTTrainer):
 class Progress(TrainerCallback):
     """A bar with the loss, answers a second and the time left."""
 
+    def __init__(self, label: str) -> None:
+        self._label = label
+
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        self._bar = tqdm(total=state.max_steps, initial=state.global_step, desc="train", unit="step")
+        self._bar = tqdm(total=state.max_steps, initial=state.global_step, desc=self._label, unit="step")
         self._first: tuple[float, float] | None = None
 
     def on_log(
