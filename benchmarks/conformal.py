@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import re
 import warnings
 from dataclasses import asdict
 from importlib.metadata import version
@@ -19,9 +18,9 @@ from typing import Any
 from benchmarks import conformal_speed as speed
 from benchmarks.conformal_steps import BAR, Step, stepped
 from benchmarks.conformal_wrong import Case, cases
+from pipelines import readme
 from twinforge.card import table
-from twinforge.errors import UserError
-from twinforge.files import read_json, replacing, write_json
+from twinforge.files import read_json, write_json
 
 RESULT, PAGE = Path("benchmarks/results/conformal.json"), Path("docs/mapie.md")
 ROWS, QUERIES, ROUNDS = 1_000_000, 100_000, 3
@@ -104,12 +103,7 @@ def machine() -> dict[str, Any]:
 
 def fill(name: str, figures: str) -> None:
     """Put figures into docs/mapie.md, between `<!-- name -->` and `<!-- /name -->`."""
-    text = PAGE.read_text(encoding="utf-8")
-    pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.S)
-    if not pattern.search(text):
-        raise UserError(f"{PAGE}: no place for the figures; put `<!-- {name} -->` and `<!-- /{name} -->` there")
-    with replacing(PAGE) as part:
-        part.write_text(pattern.sub(lambda m: m[1] + figures + "\n" + m[2], text), encoding="utf-8")
+    readme.fill(name, figures, PAGE, f"/{name}")
 
 
 if __name__ == "__main__":

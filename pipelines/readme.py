@@ -23,13 +23,13 @@ def main(sector: str) -> None:
     fill(f"results {sector}", results(read_json(Paths(sector).metrics)["quality"]))
 
 
-def fill(name: str, figures: str) -> None:
-    """Put a measured table into README.md, between `<!-- name -->` and `<!-- end -->`."""
-    text = README.read_text(encoding="utf-8")
-    pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.S)
+def fill(name: str, figures: str, page: Path = README, end: str = "end") -> None:
+    """Put a measured table into a page, between `<!-- name -->` and `<!-- end -->`."""
+    text = page.read_text(encoding="utf-8")
+    pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- {end} -->)", re.S)
     if not pattern.search(text):
-        raise UserError(f"{README}: no place for the figures; put `<!-- {name} -->` and `<!-- end -->` there")
-    with replacing(README) as part:
+        raise UserError(f"{page}: no place for the figures; put `<!-- {name} -->` and `<!-- {end} -->` there")
+    with replacing(page) as part:
         part.write_text(pattern.sub(lambda m: m[1] + figures + "\n" + m[2], text), encoding="utf-8")
 
 

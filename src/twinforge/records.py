@@ -188,10 +188,7 @@ QUESTION = pa.schema(
         ("high", pa.float64()),
         ("step", pa.float64()),
         ("tolerance", pa.float64()),
-        (
-            "truth",
-            pa.float64(),
-        ),  # option index, value, number of nodes in the set (`gold_total`), or NaN: to be refused
+        ("truth", pa.float64()),  # option index, value, size of the set (`gold_total`), or NaN: to be refused
         ("gold", pa.list_(pa.int64())),  # entities only: indices of the candidates that belong to the set
         ("gold_total", pa.int64()),  # entities only: nodes in the set, also those that are not among the candidates
         ("evidence", pa.string()),

@@ -29,7 +29,6 @@ from twinforge.conformal.online import ACI
 from twinforge.conformal.risk import Selective
 from twinforge.conformal.rows import Row, answered, bands, groups, refusals, truths
 from twinforge.conformal.stream import from_state, state_of
-from twinforge.conformal.threshold import Floats
 from twinforge.errors import UserError
 from twinforge.files import read_json, write_json
 from twinforge.records import is_right
@@ -98,10 +97,7 @@ class Calibration:
             place = [i for i, row in enumerate(rows) if row.space.kind == kind]
             made = make(promises, [rows[i] for i in place], refusal[place]) if place else []
             found |= dict(zip(place, made, strict=True))
-        table = [
-            (row.question["id"], row.space.kind, *found[i], bool(refusal[i]) if row.space.kind != "choice" else row.space.size - 1 in found[i][0], bool(sure[i]))
-            for i, row in enumerate(rows)
-        ]  # fmt: skip
+        table = [(row.question["id"], row.space.kind, *found[i], bool(sure[i])) for i, row in enumerate(rows)]
         return pd.DataFrame(table, columns=list(SETS))
 
     def _options(self, promises: Promises, rows: Sequence[Row], refusal: NDArray[np.bool_]) -> list[tuple[Any, ...]]:
@@ -110,13 +106,16 @@ class Calibration:
         inside[np.arange(len(rows)), last] = refusal
         nothing = np.flatnonzero(~inside.any(axis=1))
         inside[nothing, np.nanargmax(p[nothing], axis=1) if len(nothing) else []] = True
-        return [(np.flatnonzero(row).tolist(), math.nan, math.nan) for row in inside]
+        return [
+            (np.flatnonzero(row).tolist(), math.nan, math.nan, bool(row[end]))
+            for row, end in zip(inside, last, strict=True)
+        ]
 
     def _intervals(self, promises: Promises, rows: Sequence[Row], refusal: NDArray[np.bool_]) -> list[tuple[Any, ...]]:
         low, high = promises.number.intervals(bands(rows, self.alpha), groups(rows))
         ends = np.array([(row.space.low, row.space.high) for row in rows])
-        low, high = (np.clip(end, ends[:, 0], ends[:, 1]).tolist() for end in (low, high))
-        return [([], *interval) for interval in zip(low, high, strict=True)]
+        low, high = (np.clip(end, ends[:, 0], ends[:, 1]) for end in (low, high))
+        return [([], *row) for row in zip(low.tolist(), high.tolist(), refusal.tolist(), strict=True)]
 
     def _nodes(self, promises: Promises, rows: Sequence[Row], refusal: NDArray[np.bool_]) -> list[tuple[Any, ...]]:
         fitted = [promises.entities.get(row.group, "not calibrated") for row in rows]
@@ -126,7 +125,7 @@ class Calibration:
             else np.flatnonzero(found.keep(row.p[:-1]) | (row.p[:-1] > 0.5))
             for row, found in zip(rows, fitted, strict=True)
         ]
-        return [(nodes.tolist(), math.nan, math.nan) for nodes in kept]
+        return [(nodes.tolist(), math.nan, math.nan, bool(last)) for nodes, last in zip(kept, refusal, strict=True)]
 
     def out_of_reach(self, model: str = "twin") -> dict[str, str]:
         """Groups whose sets hold everything because the level can't be reached, each with the reason."""
@@ -194,12 +193,17 @@ def _promises(rows: Sequence[Row], alpha: float, risk: float, delta: float) -> P
     options, labels = ragged([row.p for row in known["choice"]]), truths(known["choice"]).astype(int)
     band = bands(known["number"], alpha)
     truth = np.array([np.clip(row.question["truth"], row.space.low, row.space.high) for row in known["number"]], float)
-    _agree_with_mapie(known["choice"], options, labels, known["number"], band, truth, alpha)
+    asked, counted = groups(known["choice"]), groups(known["number"])
+    chosen = Choice.fit(options, labels, alpha, groups=asked)
+    number = Number.fit(band, truth, alpha, groups=counted)
+    reference.agree(chosen.thresholds, asked, lambda mine: reference.lac(options[mine], labels[mine], alpha))
+    low, high = band["lower"], band["upper"]
+    reference.agree(number.thresholds, counted, lambda mine: reference.cqr(low[mine], high[mine], truth[mine], alpha))
     unknown = [row for row in rows if row.refused]
     entity_groups = sorted({row.group for row in known["entities"]})
     return Promises(
-        Choice.fit(options, labels, alpha, groups=groups(known["choice"])),
-        Number.fit(band, truth, alpha, groups=groups(known["number"])),
+        chosen,
+        number,
         {group: _entities([row for row in known["entities"] if row.group == group], alpha) for group in entity_groups},
         Choice.fit(refusals(unknown), np.ones(len(unknown), int), alpha),
         _answering(rows, risk, delta),
@@ -223,18 +227,3 @@ def _answering(rows: Sequence[Row], risk: float, delta: float) -> Selective:
     confidence = np.array([row.space.confidence(row.p) for row in rows])
     correct = np.array([math.isnan(row.space.decide(row.p)) or is_right(row.p, row.question) for row in rows])
     return Selective.fit(confidence, correct, risk, delta, np.array([row.question["episode"] for row in rows]))
-
-
-def _agree_with_mapie(
-    options: Sequence[Row], p: Floats, labels: NDArray[np.int64], numbers: Sequence[Row], band: Mapping[str, Floats],
-    truth: Floats, alpha: float,
-) -> None:  # fmt: skip
-    for group in sorted({row.group for row in (*options, *numbers)}):
-        mine = np.array([row.group == group for row in options], bool)
-        if reference.can(int(mine.sum()), alpha):
-            scores = 1 - p[mine, labels[mine]]
-            reference.agree(group, scores, alpha, reference.lac(p[mine], labels[mine], alpha))
-        mine = np.array([row.group == group for row in numbers], bool)
-        if reference.can(int(mine.sum()), alpha):
-            low, high, y = band["lower"][mine], band["upper"][mine], truth[mine]
-            reference.agree(group, np.maximum(low - y, y - high), alpha, reference.cqr(low, high, y, alpha))

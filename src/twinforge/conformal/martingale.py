@@ -17,8 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy.special import gammainc, gammaln, hyp1f1
 
-from twinforge.conformal.predictive import numbers
-from twinforge.conformal.threshold import Floats, check_share
+from twinforge.conformal.threshold import Floats, check_share, numbers
 from twinforge.errors import UserError
 
 Method = Literal["jumper", "mixture"]

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from twinforge.conformal.threshold import Floats, check_share, digest, rank
+from twinforge.conformal.threshold import Floats, check_share, digest, numbers, rank
 from twinforge.errors import UserError
 
 PLAIN, SCALED = "residual", "residual / scale"
@@ -130,19 +130,6 @@ class Predictive:
             raise UserError(f"scale: this was calibrated {held}")
         prediction = numbers("prediction", prediction)
         return prediction, _scale(scale, len(prediction))
-
-
-def numbers(name: str, values: Any, n: int | None = None, finite: bool = True) -> Floats:
-    """A vector of floats, of length n where that is given; else `UserError`. Without `finite`, only NaN is refused."""
-    found = np.asarray(values, float)
-    if found.ndim != 1 or (n is not None and len(found) != n):
-        raise UserError(f"{name} {found.shape}: give a vector{'' if n is None else f' of {n}, one number a row'}")
-    bad = ~np.isfinite(found) if finite else np.isnan(found)
-    if bad.any():
-        what = "not finite" if finite else "NaN"
-        raise UserError(f"{name}: {int(bad.sum())} of {len(found)} are {what}, the first in row {int(np.argmax(bad))}; "
-                        "leave those rows out or answer them again")  # fmt: skip
-    return found
 
 
 def _scale(scale: Floats | None, n: int) -> Floats:

@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from twinforge.conformal.predictive import numbers
-from twinforge.conformal.threshold import Floats, digest
+from twinforge.conformal.threshold import Floats, digest, numbers
 from twinforge.errors import UserError
 
 LEAST, MOST = 0.05, 20.0  # the temperatures searched; one at an end says that the rows fix none

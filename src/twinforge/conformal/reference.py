@@ -7,12 +7,14 @@ probabilities and quantiles through "fitted" estimators that hand on their featu
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from twinforge.conformal.threshold import Floats, threshold_of
+from twinforge.conformal.threshold import Floats, Thresholds
 from twinforge.errors import UserError
 
 SAME = 1e-12
@@ -57,11 +59,21 @@ def cqr(lower: Floats, upper: Floats, truth: Floats, alpha: float) -> float:
     return float(own[np.argmin(np.abs(own - found))])  # the score itself, free of the probe's rounding
 
 
-def agree(name: str, scores: Floats, alpha: float, theirs: float) -> None:
-    """Raise `UserError` where the threshold of these scores is not MAPIE's."""
-    ours = threshold_of(scores, alpha)
-    if not abs(ours - theirs) <= SAME:
-        raise UserError(f"{name}: threshold {ours!r}, but by MAPIE {theirs!r}; report this with its calibration rows")
+def agree(thresholds: Thresholds, groups: NDArray[Any], theirs: Callable[[NDArray[np.bool_]], float]) -> None:
+    """Hold the threshold of every group that MAPIE can take against its own.
+
+    groups : (n,) of the calibration rows. theirs : MAPIE's threshold of the rows that a mask (n,) picks.
+
+    Raises
+    ------
+    UserError
+        Two thresholds differ.
+    """
+    for group, (n, ours) in thresholds.groups.items():
+        if can(n, thresholds.alpha) and not abs(ours - (found := theirs(groups == group))) <= SAME:
+            raise UserError(
+                f"{group}: threshold {ours!r}, but by MAPIE {found!r}; report this with its calibration rows"
+            )
 
 
 def classifier(k: int) -> Any:

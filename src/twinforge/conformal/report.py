@@ -29,7 +29,7 @@ class Outcome:
     """New rows and what became of their sets.
 
     covered : (m,) bool. size : (m,) options, nodes, claims or width. score : (m,) how sure the model was, where it says so.
-    groups : (m,) names, "" for one. judged : whether the promise is made in every group. cluster : (m,) which rows depend.
+    groups : (m,) names, where there are any. by_group : whether the promise is made in each. cluster : (m,) which rows depend.
     size_name, score_name : what they are called in the report.
     """
 

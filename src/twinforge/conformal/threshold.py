@@ -93,6 +93,19 @@ def check_share(name: str, value: float, hint: str = "") -> None:
         raise UserError(f"{name} {value}: give a share between 0 and 1{hint}")
 
 
+def numbers(name: str, values: Any, n: int | None = None, finite: bool = True) -> Floats:
+    """A vector of floats, of length n where that is given; else `UserError`. Without `finite`, only NaN is refused."""
+    found = np.asarray(values, float)
+    if found.ndim != 1 or (n is not None and len(found) != n):
+        raise UserError(f"{name} {found.shape}: give a vector{'' if n is None else f' of {n}, one number a row'}")
+    bad = ~np.isfinite(found) if finite else np.isnan(found)
+    if bad.any():
+        what = "not finite" if finite else "NaN"
+        raise UserError(f"{name}: {int(bad.sum())} of {len(found)} are {what}, the first in row {int(np.argmax(bad))}; "
+                        "leave those rows out or answer them again")  # fmt: skip
+    return found
+
+
 def digest(*arrays: Any) -> str:
     """sha256 of arrays, their order, type and shape: says which rows a calibrator was made of."""
     found = hashlib.sha256()
