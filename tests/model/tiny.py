@@ -25,6 +25,7 @@ from transformers import (
 from tests.synthetic import question
 from twinforge.model.attention import CONTEXT_TREE
 from twinforge.model.base import BUNDLED, base_folder
+from twinforge.model.reads import only_reads
 
 _SHAPE = {
     "hidden_size": 48,
@@ -55,7 +56,9 @@ def tiny_model(family: str = "llama", vocabulary: int = 300, seed: int = 0) -> P
     """A random model in fp32, large enough weights that attention matters."""
     torch.manual_seed(seed)
     config, model, more = FAMILIES[family]
-    return model(config(**{"vocab_size": vocabulary, **_SHAPE, **more})).eval()
+    made = model(config(**{"vocab_size": vocabulary, **_SHAPE, **more})).eval()
+    only_reads(made)  # as `load_base` does
+    return made
 
 
 @cache

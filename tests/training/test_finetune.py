@@ -145,16 +145,23 @@ def test_killed_it_goes_on_to_the_same_adapter(tiny: Path, tmp_path: Path) -> No
 
 
 def test_four_bit_base_is_the_one_its_adapter_is_scored_on(tmp_path: Path) -> None:
-    pytest.importorskip("bitsandbytes")
     tiny, frame = save_tiny(tmp_path / "base", "llama-of-32s"), questions(6, validation=0.3)
     network, tokenizer = load_base(section(base=str(tiny), revision=None, quantization="nf4"), COMPUTE)
     prompt, asked = Prompt.of(tokenizer), questions(2, seed=9)
-    done = fine_tune(prepare(network, tokenizer, frame, recipe()), tmp_path / "run")
+    other = load_base(section(base=str(tiny), revision=None, quantization="nf4"), COMPUTE)[0]
+    answer(other, prompt, plan(prompt, asked), asked["id"].tolist(), 2)  # a base that has answered learns the same
+    done, again = (
+        fine_tune(prepare(model, tokenizer, frame, recipe()), tmp_path / f"run-{number}")
+        for number, model in enumerate((network, other))
+    )
+    for ours, theirs in zip(done.model.parameters(), again.model.parameters(), strict=True):
+        if ours.requires_grad:
+            torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=0)
     save_adapter(done.model, tokenizer, "base", tmp_path / "adapter")
     then = answer(done.model, prompt, plan(prompt, asked), asked["id"].tolist(), 2)["p"]
     for quantization, same in (("nf4", True), ("none", False)):
         fresh = load_base(section(base=str(tiny), revision=None, quantization=quantization), COMPUTE)[0]
         adapted = load_adapter(fresh, tmp_path / "adapter")
         now = answer(adapted, prompt, plan(prompt, asked), asked["id"].tolist(), 2)["p"]
-        off = max(np.abs(p - q).max() for p, q in zip(now, then, strict=True))
+        off = float(max(np.abs(p - q).max() for p, q in zip(now, then, strict=True)))
         assert (off < 2e-3) is same, off

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel
+from peft import LoraConfig, PeftModel
 from peft.helpers import disable_input_dtype_casting
 from peft.utils import SAFETENSORS_WEIGHTS_NAME
 from safetensors import SafetensorError
@@ -16,6 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from twinforge.errors import UserError
 from twinforge.files import replacing
+from twinforge.model.lora import fused
 from twinforge.model.prompt import Prompt
 
 
@@ -56,8 +57,9 @@ def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
     """
     if not (Path(folder) / SAFETENSORS_WEIGHTS_NAME).is_file():
         raise UserError(f"{folder}: no {SAFETENSORS_WEIGHTS_NAME}; train first (`dvc repro`)")
-    options: dict[str, Any] = {"is_trainable": False}
     try:
+        config = fused(LoraConfig.from_pretrained(str(folder)), getattr(model, "is_loaded_in_4bit", False))
+        options: dict[str, Any] = {"is_trainable": False, "config": config}
         return PeftModel.from_pretrained(model, str(folder), **options).eval()
     except (RuntimeError, ValueError, SafetensorError) as error:
         raise UserError(f"{folder}: this adapter does not fit the base model ({error})".splitlines()[0]) from error

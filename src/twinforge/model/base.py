@@ -26,6 +26,7 @@ from transformers import (
 from twinforge.errors import UserError
 from twinforge.files import replacing
 from twinforge.model.attention import CONTEXT_TREE
+from twinforge.model.reads import only_reads
 
 BUNDLED = "smollm2-135m-instruct"
 BF16_ADVANTAGE = 1.5  # measured speed-up over fp32 from which bf16 is worth its rounding
@@ -128,10 +129,21 @@ def load_base(model: Any, compute: Any) -> tuple[PreTrainedModel, PreTrainedToke
         raise UserError(
             f"model.base: {model.base}: weights missing: {sorted(loaded['missing_keys'])[:3]}; get its files again"
         )
-    if model.quantization != "nf4":
+    if model.quantization == "nf4":
+        _one_way_of_four_bits(network)
+    else:
         network = network.to(device)
     network.config.use_cache = False
+    only_reads(network)
     return network.eval(), tokenizer
+
+
+def _one_way_of_four_bits(network: PreTrainedModel) -> None:
+    """Have bitsandbytes multiply by unpacked weights only. On a CPU with bf16 it would repack them for good at the first
+    answer, for a kernel that rounds otherwise and lets no gradient through: an adapter would then learn little, unnoticed."""
+    for module in network.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def _hold_memory() -> None:

@@ -89,7 +89,7 @@ def pack(trees: Sequence[Tree], device: str | torch.device = "cpu") -> dict[str,
     slots (cells,): token of each cell, tree by tree, a context's cells before those of its lanes (any for an `empty` one);
     places (tokens,): each token's cell; width: cells of a context, and length: of a lane, which holds one long branch or
     several short ones; bias (trees, width + lanes * length, width + length): 0 where a cell sees a context's or its own
-    lane's, else the lowest number.
+    lane's, else the lowest number; reads: as `logits_to_keep`, for the last layer (`reads.only_reads`).
     """
     width = max(len(tree.context) for tree in trees)
     length = max(len(branch.ids) for tree in trees for branch in tree.branches)
@@ -125,12 +125,13 @@ def pack(trees: Sequence[Tree], device: str | torch.device = "cpu") -> dict[str,
         "places": torch.from_numpy(places).to(device),
         "bias": bias.to(device),
         "width": width,
+        "reads": torch.from_numpy(np.concatenate(reads)).long().to(device),
     }
     return {
         "input_ids": torch.from_numpy(np.concatenate(ids)).long()[None].to(device),
         "position_ids": torch.from_numpy(np.concatenate(positions)).long()[None].to(device),
         "attention_mask": torch.ones(1, 1, 1, 1, dtype=torch.bool, device=device),
-        "logits_to_keep": torch.from_numpy(np.concatenate(reads)).long().to(device),
+        "logits_to_keep": layout["reads"],
         "tree": layout,
     }
 

@@ -18,6 +18,7 @@ from trl import SFTConfig
 
 from twinforge.errors import UserError
 from twinforge.model.answers import answer, plan, sample_states
+from twinforge.model.lora import fused
 from twinforge.model.lower import Lower, lower_states
 from twinforge.model.prompt import Prompt
 from twinforge.records import is_right, membership, space_of
@@ -143,10 +144,11 @@ def adapt(model: PreTrainedModel, lora: Any, gradient_checkpointing: bool = Fals
         layers_to_transform=list(range(count - lora.layers, count)) if lora.layers else None,
         task_type="CAUSAL_LM",
     )
-    if getattr(model, "is_loaded_in_4bit", False):
+    quantised = getattr(model, "is_loaded_in_4bit", False)
+    if quantised:
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=gradient_checkpointing)
     try:
-        return get_peft_model(model, config)
+        return get_peft_model(model, fused(config, quantised))
     except ValueError as error:
         raise UserError(f"lora.targets: {list(lora.targets)}: {error}") from error
 
