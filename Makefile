@@ -2,7 +2,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env twin repro test lint bench bench-conformal guarantee-plots clean
+.PHONY: help env twin repro suites test lint bench bench-conformal guarantee-plots clean
 
 VENV := .venv
 STAMP := $(VENV)/.installed
@@ -31,6 +31,12 @@ repro: env ## every sector of params.yaml, only where something changed
 	@$(set-profile)
 	python -m pipelines.tidy
 	dvc repro
+
+suites: PROFILE = cpu-suites
+suites: env ## the same twin, its suites measured on more states (six minutes more)
+	@$(set-profile)
+	python -m pipelines.tidy
+	dvc repro $(addsuffix @energy,$(LAST))
 
 test: env ## all tests
 	pytest -q

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
 Draws = np.ndarray
+POWER = 0.8
 
 
 def episode_weights(episodes: int, resamples: int, seed: int) -> np.ndarray:
@@ -68,3 +69,24 @@ def basic_interval(value: float, draws: Draws, episodes: int, level: float = 0.9
     """
     low, high = interval(draws, episodes, level)
     return max(0.0, min(2 * value - high, value)), max(2 * value - low, value)
+
+
+def smallest_difference(
+    error: float, n: int, episodes: int, level: float = 0.025, margin: float = 0.0, share: bool = True
+) -> float | None:
+    """The smallest true difference d that would have been found beyond `margin` with 80 % power; None where none would.
+
+    It solves margin + (t_level + t_power) * error(d) = d, t with episodes - 1 degrees of freedom. error : the standard error
+    that was seen. For a share, error(d) is at least that of a loss d in which no answer got better: sqrt(d (1 - d) / n).
+    """
+    if episodes < 2:
+        return None
+    reach = stats.t.ppf(1 - level, episodes - 1) + stats.t.ppf(POWER, episodes - 1)
+    if not share:
+        return margin + reach * error if error > 1e-12 else None
+
+    def lack(loss: float) -> float:
+        return float(margin + reach * max(error, np.sqrt(loss * (1 - loss) / n)) - loss)
+
+    start = margin + 1e-9
+    return float(optimize.brentq(lack, start, 1.0)) if lack(1.0) < 0 < lack(start) else None

@@ -53,6 +53,13 @@ def of_measure(measures: Mapping[str, Any], name: str, split: str = "test") -> p
     return frame.drop(columns="better", errors="ignore")
 
 
+def of_changes(measures: Mapping[str, Any]) -> pd.DataFrame:
+    """Flips and accuracy lost of the suite "robustness"; columns measure, change, model, value, low, high, n (and smallest)."""
+    names = ("flipped", "accuracy_lost")
+    parts = [of_measure(measures, name).rename(columns={"skill": "change"}).assign(measure=name) for name in names]
+    return pd.concat(parts, ignore_index=True)
+
+
 def example_day(table: pd.DataFrame, questions: pd.DataFrame) -> pd.DataFrame:
     """The twin's answered numbers on one test episode, by time: the episode with most of them, the first by name.
 

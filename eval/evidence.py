@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+
+from eval.scores import SCORE
 
 Measures = dict[str, dict[str, dict[str, dict[str, dict[str, Any]]]]]  # split -> skill -> measure -> model -> entry
 
@@ -17,7 +20,8 @@ class Evidence:
 
     questions : `records.QUESTION` columns and `split`; answers : model -> `records.ANSWER` columns;
     sets : model -> columns `eval.scores.SETS`, for models that are calibrated; alpha : promised miscoverage;
-    resamples, seed : of the bootstrap; probes : name -> stored answers to a suite's extra questions.
+    resamples, seed : of the bootstrap; probes : `eval.probes.PROBE` columns, the suites' extra questions;
+    probe_answers : model -> `records.ANSWER` columns, the answers to them.
     """
 
     questions: pd.DataFrame
@@ -26,12 +30,14 @@ class Evidence:
     alpha: float
     resamples: int
     seed: int
-    probes: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    probes: pd.DataFrame = field(default_factory=pd.DataFrame)
+    probe_answers: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Result:
-    """A suite's measures, and the table of rows that they rest on."""
+    """A suite's measures, and the table of rows that they rest on, with its schema."""
 
     measures: Measures
     table: pd.DataFrame
+    schema: pa.Schema = SCORE

@@ -11,14 +11,14 @@ from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
-from scipy import optimize, stats
+from scipy import stats
 
+from eval.bootstrap import smallest_difference
 from eval.measures import MEANS, Sample, better, estimate, unit_of
 from eval.scores import SCORE
 from eval.verdict import Comparison, Coverage, GateReport
 
 SPLIT, MODEL = "test", "twin"
-POWER = 0.8
 
 
 class Primary(Protocol):
@@ -61,7 +61,7 @@ def verdict(
     if release is None:
         notes.append("no released answers to compare with: `twinforge gate --accept` makes today's the baseline")
         return GateReport("fail" if low else "no baseline", not low, alpha, (), coverage, tuple(notes))
-    ours, theirs = _paired(_twin(today), _twin(release))
+    ours, theirs = paired(_twin(today), _twin(release))
     share = len(ours) / max(len(_twin(release)), 1)
     if share < 0.5 or ours["episode"].nunique() < episodes_seen:
         notes.append(
@@ -69,7 +69,7 @@ def verdict(
             "if the data changed on purpose, look at the report and run `twinforge gate --accept`"
         )
         return GateReport("not comparable", False, alpha, (), coverage, tuple(notes))
-    rows = _with_holm([_compare(ours, theirs, each, alpha / len(measures)) for each in measures], alpha)
+    rows = _with_holm([compare_measure(ours, theirs, each, alpha / len(measures)) for each in measures], alpha)
     bad = [f"{row.skill} {row.measure}" for row in rows if row.finding in ("worse", "not measured")]
     notes += [f"{name} fails" for name in bad]
     notes.append(
@@ -88,12 +88,12 @@ def _twin(table: pd.DataFrame) -> pd.DataFrame:
     return table[(table["model"] == MODEL) & (table["split"] == SPLIT)]
 
 
-def _paired(today: pd.DataFrame, release: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+def paired(today: pd.DataFrame, release: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     common = sorted(set(today["question"]) & set(release["question"]))
     return (frame.set_index("question", drop=False).loc[common] for frame in (today, release))  # type: ignore[return-value]
 
 
-def _compare(today: pd.DataFrame, release: pd.DataFrame, primary: Primary, level: float) -> Comparison:
+def compare_measure(today: pd.DataFrame, release: pd.DataFrame, primary: Primary, level: float) -> Comparison:
     """Jackknife over episodes of the paired difference: Efron and Tibshirani (1993), chapter 11; Student's t, episodes - 1."""
     mine = pd.Series(True, today.index) if primary.skill == "all" else today["skill"] == primary.skill
     column = next((measure.column for measure in MEANS if measure.name == primary.measure), "right")
@@ -123,7 +123,7 @@ def _compare(today: pd.DataFrame, release: pd.DataFrame, primary: Primary, level
         n=new.n,
         episodes=count,
         p=_chance(gain + primary.margin, error, count),
-        smallest=_smallest(primary.margin, error, new.n, count, level, share),
+        smallest=smallest_difference(error, new.n, count, level, primary.margin, share),
         finding="not worse" if gain - stats.t.ppf(0.95, count - 1) * error >= -primary.margin else "unclear",
     )
 
@@ -132,22 +132,6 @@ def _chance(excess: float, error: float, episodes: int) -> float:
     if error < 1e-12:
         return 1.0 if excess >= -1e-12 else 0.0
     return float(stats.t.cdf(excess / error, episodes - 1))
-
-
-def _smallest(margin: float, error: float, n: int, episodes: int, level: float, share: bool) -> float | None:
-    """The loss d with margin + (t_level + t_power) * error(d) = d.
-
-    For a share, error(d) is at least that of a loss d in which no answer got better: sqrt(d (1 - d) / n).
-    """
-    reach = stats.t.ppf(1 - level, episodes - 1) + stats.t.ppf(POWER, episodes - 1)
-    if not share:
-        return margin + reach * error if error > 1e-12 else None
-
-    def lack(loss: float) -> float:
-        return margin + reach * max(error, np.sqrt(loss * (1 - loss) / n)) - loss
-
-    start = margin + 1e-9
-    return float(optimize.brentq(lack, start, 1.0)) if lack(1.0) < 0 < lack(start) else None
 
 
 def _with_holm(rows: list[Comparison], alpha: float) -> tuple[Comparison, ...]:

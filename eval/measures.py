@@ -12,7 +12,14 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from eval.bootstrap import basic_interval, episode_weights, interval, ratio_draws, share_interval
+from eval.bootstrap import (
+    basic_interval,
+    episode_weights,
+    interval,
+    ratio_draws,
+    share_interval,
+    smallest_difference,
+)
 from twinforge.errors import UserError
 
 Better = Literal["higher", "lower", "inside"]
@@ -96,6 +103,11 @@ OTHERS: dict[str, tuple[Better, str]] = {
         "higher",
         "accuracy of the tuned language model alone minus the model's, on the questions both answered",
     ),
+    "accuracy_original": ("higher", "robustness: share right of the same questions as they stood"),
+    "accuracy_lost": ("lower", "robustness: accuracy as they stood minus that in other words, paired"),
+    "flipped": ("lower", "robustness: share of the answers that changed; a number by more than its tolerance"),
+    "right_both": ("higher", "robustness: share right as it stood and in other words"),
+    "right_always": ("higher", "robustness: share of the questions right as they stood and after every change"),
 }
 
 
@@ -252,5 +264,6 @@ def _leads(rows: pd.DataFrame, of: str, sample: Sample) -> dict[str, Entry]:
         sums, counts = sample.sums(common, gain[:, None]), sample.sums(common, np.ones((len(common), 1)))
         draws = ratio_draws(sums, counts, sample.weights)[:, 0]
         found = Estimate(float(gain.mean()), draws, len(common), common["episode"].nunique())
-        result[str(model)] = entry(found, interval(draws, found.episodes), "higher")
+        smallest = smallest_difference(float(np.nanstd(draws, ddof=1)), found.n, found.episodes)
+        result[str(model)] = entry(found, interval(draws, found.episodes), "higher", smallest=smallest)
     return result

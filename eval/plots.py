@@ -266,6 +266,35 @@ def coverage(entries: pd.DataFrame) -> Figure:
     return figure
 
 
+@styled
+def robustness(changes: pd.DataFrame) -> Figure:
+    """Share of the answers that flipped and accuracy lost, by change and model (`curves.of_changes`)."""
+    names = list(dict.fromkeys(changes["change"]))
+    models = [model for model in SHOWN if model in set(changes["model"])]
+    size = (9, 1.4 + 0.36 * max(len(names), 1))
+    figure, axes = plt.subplots(1, 2, figsize=size, sharey=True, layout="constrained")
+    titles = {"flipped": "How often does the answer flip?", "accuracy_lost": "Accuracy lost"}
+    step = 0.7 / max(len(models), 1)
+    for ax, (measure, title) in zip(axes, titles.items(), strict=True):
+        for i, model in enumerate(models):
+            rows = changes[(changes["measure"] == measure) & (changes["model"] == model)]
+            at = np.array([names.index(name) for name in rows["change"]]) - 0.35 + step * (i + 0.5)
+            value = rows["value"].to_numpy(float)
+            low, high = (rows[name].astype(float).fillna(rows["value"]).to_numpy() for name in ("low", "high"))
+            errors = np.clip([value - low, high - value], 0, None)
+            ax.errorbar(
+                value, at, xerr=errors, fmt="o", ms=4, color=COLOURS[model], capsize=2, lw=1.3, label=NAMES[model]
+            )
+        ax.axvline(0, color=FAINT, lw=0.8)
+        ax.set(title=title)
+        _percent(ax.xaxis)
+    axes[0].set_yticks(range(len(names)), names)
+    axes[0].invert_yaxis()
+    handles, labels = axes[0].get_legend_handles_labels()
+    _legend(figure, handles, labels, ncols=3)
+    return figure
+
+
 def _legend(figure: Figure, handles: list[Any], labels: list[str], ncols: int) -> None:
     figure.legend(
         handles, labels, loc="outside lower center", ncols=ncols, handlelength=1.2, columnspacing=1.5, fontsize=9

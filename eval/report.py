@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from eval.measures import MEANS, OTHERS
 from eval.plots import INK
+from eval.probes.robustness import CHANGES
 from eval.verdict import BAD, GateReport
 from twinforge.records import REFUSAL, set_text, space_of
 
@@ -36,6 +37,7 @@ MEANINGS = {
     **{name: text for name, (_, text) in OTHERS.items()},
 }
 WORST, WORST_PER_SKILL = 20, 5
+FULL = ("test_day", "accuracy_by_skill", "robustness")  # plots as wide as the page
 TITLES = {
     "test": "Test: days drawn from the same period",
     "test|rule-wrong": "Test, where the operator's rule is wrong",
@@ -74,7 +76,7 @@ class Block:
 def render(
     sector: str,
     gate: GateReport,
-    quality: Mapping[str, Any],
+    metrics: Mapping[str, Any],
     table: pd.DataFrame,
     questions: pd.DataFrame,
     answers: pd.DataFrame,
@@ -84,7 +86,7 @@ def render(
 
     Parameters
     ----------
-    quality : split -> skill -> measure -> model -> entry. table : rows of `eval.scores.SCORE`.
+    metrics : suite -> split -> skill -> measure -> model -> entry. table : rows of `eval.scores.SCORE`.
     questions, answers : `records.QUESTION` of the test split, and the twin's `records.ANSWER`.
     plots : name -> SVG file's text.
     """
@@ -95,10 +97,8 @@ def render(
         sector=sector,
         gate=gate,
         bad=BAD,
-        blocks=blocks(quality),
-        plots=[
-            {"svg": inline(name, svg), "full": "test_day" in name or "by_skill" in name} for name, svg in plots.items()
-        ],
+        blocks=blocks(metrics["quality"]) + changes(metrics.get("robustness", {})),
+        plots=[{"svg": inline(name, svg), "full": name in FULL} for name, svg in plots.items()],
         worst=worst_answers(table, questions, answers),
         meanings=MEANINGS,
     )
@@ -119,6 +119,23 @@ def blocks(quality: Mapping[str, Any]) -> list[Block]:
             lines = tuple(_row(skill, "", entries, names) for skill, entries in found.items())
             if lines and "|" not in split:
                 made.append(Block(f"{title}: {measure} by skill", MEANINGS[measure], "skill", names, lines))
+    return made
+
+
+def changes(robustness: Mapping[str, Any]) -> list[Block]:
+    """The suite "robustness": all measures over every change, then flips and accuracy lost change by change."""
+    cells = robustness.get("test", {})
+    if not cells:
+        return []
+    whole, meanings = cells["all"], {change.name: change.meaning for change in CHANGES}
+    models = _models(whole)
+    rows = tuple(_row(name, MEANINGS[name], whole[name], models) for name in MEANINGS if name in whole)
+    note = "Test questions asked again with one thing changed that must not change the answer. The experts read signals, not words."
+    made = [Block("Robustness: the same state in other words", note, "every change", models, rows)]
+    for measure in ("flipped", "accuracy_lost"):
+        names = _models({measure: whole[measure]})
+        lines = tuple(_row(change, meanings.get(change, ""), cell[measure], names) for change, cell in cells.items())
+        made.append(Block(f"Robustness: {measure.replace('_', ' ')}", MEANINGS[measure], "change", names, lines))
     return made
 
 
@@ -177,6 +194,8 @@ def _row(name: str, meaning: str, entries: Mapping[str, Mapping[str, Any]], mode
 def _figure(entry: Mapping[str, Any]) -> Figure:
     low, high = entry["low"], entry["high"]
     interval = "" if low is None or high is None else f"{_number(low)} to {_number(high)}"
+    if entry.get("smallest"):
+        interval += f", seen from {_number(entry['smallest'])} on"
     return Figure(_number(entry["value"]) + (" !" if entry.get("ok") is False else ""), interval, entry["n"])
 
 

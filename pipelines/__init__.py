@@ -97,6 +97,16 @@ class Paths:
         return self._at("data/probes")
 
     @property
+    def probe_questions(self) -> Path:
+        """What suites ask beside the curated questions."""
+        return self.probes / "questions.parquet"
+
+    @property
+    def probe_answers(self) -> Path:
+        """The tuned language model's answers to them."""
+        return self.probes / "llm.parquet"
+
+    @property
     def integrated(self) -> Path:
         return self._at("data/integrated")
 

@@ -1,6 +1,6 @@
 """Evaluate: every suite on the stored answers, and the curves and plots of the report.
 
-Reads the curated questions, data/answers/SECTOR/, the twin's answers and models/SECTOR/calibration.json; writes
+Reads the curated questions, data/answers/SECTOR/, data/probes/SECTOR/, the twin's answers, its weights and thresholds; writes
 reports/SECTOR/metrics.json, summary.json (the few figures that `dvc metrics` shows), suites/ (a row a question and model)
 and plots/ (CSV for `dvc plots`, PNG, SVG).
 """
@@ -15,14 +15,17 @@ from tqdm import tqdm
 
 from eval import curves, plots
 from eval.evidence import Evidence, Measures, Result
-from eval.scores import SCORE
+from eval.pooled import LLM, pooled
+from eval.probes import PROBE
 from eval.suites import SUITES
 from pipelines import Paths, run
+from pipelines.integrate import MODELS
+from twinforge.agents.integration import Integration
 from twinforge.conformal.calibration import Calibration, Promises, calibrate, covered
 from twinforge.conformal.following import follow_rows
 from twinforge.conformal.rows import answered
 from twinforge.errors import UserError
-from twinforge.files import read_table, replacing, write_json, write_table
+from twinforge.files import read_json, read_table, replacing, write_json, write_table
 from twinforge.recipe import read_slice
 from twinforge.records import ANSWER, QUESTION
 
@@ -36,10 +39,10 @@ def main(sector: str) -> None:
     with replacing(paths.suites) as folder:
         folder.mkdir()
         for name, result in results.items():
-            write_table(result.table, folder / f"{name}.parquet", SCORE)
+            write_table(result.table, folder / f"{name}.parquet", result.schema)
     with replacing(paths.plots) as folder:
         folder.mkdir()
-        draw(results["quality"], evidence.questions, folder)
+        draw(results["quality"], results["robustness"].measures, evidence.questions, folder)
     write_json({name: result.measures for name, result in results.items()}, paths.metrics)
     write_json(summary(results["quality"].measures), paths.summary)
 
@@ -66,7 +69,18 @@ def load(paths: Paths) -> Evidence:
         raise UserError(f"{paths.twin_answers}: answers no question of the test split; run `dvc repro` again")
     stored = Calibration.load(paths.calibration)
     sets = calibrated_sets(questions, answers, stored)
-    return Evidence(questions, answers, sets, stored.alpha, recipe.evaluate.resamples, recipe.seed)
+    probes = read_table(paths.probe_questions, PROBE)
+    told = probe_answers(paths, probes, answers)
+    return Evidence(questions, answers, sets, stored.alpha, recipe.evaluate.resamples, recipe.seed, probes, told)
+
+
+def probe_answers(paths: Paths, probes: pd.DataFrame, answers: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The tuned model's answers to the suites' extra questions, and the twin's: pooled with the experts' to the originals."""
+    if not len(probes):
+        return {}
+    integration, own = Integration.from_json(read_json(paths.integration)), read_table(paths.probe_answers, ANSWER)
+    experts = {model: answers[model] for model in MODELS if model != LLM}
+    return {"twin": pooled(probes, own, experts, integration), LLM: own}
 
 
 def calibrated_sets(
@@ -98,13 +112,14 @@ def followed(promises: Promises, questions: pd.DataFrame, answers: pd.DataFrame,
     return pd.concat([follow_rows(promises.followers, rows, alpha) for rows in parts], ignore_index=True)
 
 
-def draw(quality: Result, questions: pd.DataFrame, folder: Path) -> None:
+def draw(quality: Result, robustness: Measures, questions: pd.DataFrame, folder: Path) -> None:
     """The curves as CSV, and the plots as PNG and SVG."""
     made = {
         "reliability": curves.reliability(quality.table),
         "risk_coverage": curves.risk_coverage(quality.table),
         "coverage": curves.of_measure(quality.measures, "coverage"),
         "accuracy": curves.of_measure(quality.measures, "accuracy"),
+        "robustness": curves.of_changes(robustness),
     }
     for name, frame in made.items():
         frame.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
@@ -114,6 +129,7 @@ def draw(quality: Result, questions: pd.DataFrame, folder: Path) -> None:
         "reliability": plots.reliability(made["reliability"]),
         "risk_coverage": plots.risk_coverage(made["risk_coverage"]),
         "coverage": plots.coverage(made["coverage"]),
+        "robustness": plots.robustness(made["robustness"]),
     }.items():
         plots.save(figure, folder / name)
 

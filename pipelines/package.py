@@ -10,6 +10,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from eval.gate import baseline
+from eval.scores import SCORE
 from pipelines import Paths, run
 from twinforge.card import About, card
 from twinforge.conformal.calibration import Calibration
@@ -44,6 +46,7 @@ def main(sector: str) -> None:
         base = _model(part, paths, recipe)
         about = _about(paths, recipe, plugin, base)
         _copies(part, paths)
+        write_table(baseline(read_table(paths.suites / "quality.parquet", SCORE)), part / "scores.parquet", SCORE)
         _examples(part, paths, recipe, plugin)
         _recipe(part, paths, base)
         manifest = _manifest(part, paths, base)

@@ -1,6 +1,7 @@
-"""Write a sector's measured table into README.md: `python -m pipelines.readme energy`, after `dvc repro`.
+"""Write a sector's measured tables into README.md and docs/robustness.md: `python -m pipelines.readme energy`, after `dvc repro`.
 
-What stands between `<!-- results SECTOR -->` and `<!-- end -->` is replaced by the figures of reports/SECTOR/metrics.json.
+What stands between `<!-- results SECTOR -->` and `<!-- end -->` is replaced by the figures of reports/SECTOR/metrics.json;
+between `<!-- robustness SECTOR -->` and `<!-- end -->` in the docs by those of the suite robustness, where any were measured.
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ from twinforge.card import table
 from twinforge.errors import UserError
 from twinforge.files import read_json, replacing
 
-README = Path("README.md")
+README, ROBUSTNESS = Path("README.md"), Path("docs/robustness.md")
 MODELS = ("twin", "llm", "boost", "rule", "base-best", "majority", "persistence", "copy")
 
 
 def main(sector: str) -> None:
-    fill(f"results {sector}", results(read_json(Paths(sector).metrics)["quality"]))
+    metrics = read_json(Paths(sector).metrics)
+    fill(f"results {sector}", results(metrics["quality"]))
+    if changes := metrics.get("robustness", {}).get("test"):
+        fill(f"robustness {sector}", "\n\n".join(robustness(changes, model) for model in ("llm", "twin")), ROBUSTNESS)
 
 
 def fill(name: str, figures: str, page: Path = README, end: str = "end") -> None:
@@ -96,6 +100,20 @@ def on_both(splits: Mapping[str, Any]) -> str:
     return "**Coverage and sure answers of the twin, all skills**\n\n" + table(("split", *head.values()), rows)
 
 
+def robustness(changes: Mapping[str, Any], model: str) -> str:
+    """What each change of the words does to one model: accuracy before and after, what is lost, how many answers flip."""
+    head = ("change", "n", "as it stood", "in other words", "lost, points", "a loss is seen from", "flipped", "refused")
+    rows = []
+    for change, cells in changes.items():
+        before, after, lost, flipped, refused = (
+            cells[name][model] for name in ("accuracy_original", "accuracy", "accuracy_lost", "flipped", "abstention")
+        )
+        seen = f"{100 * lost['smallest']:.1f}" if lost["smallest"] is not None else ""
+        shares = (f"{100 * before['value']:.1f}", f"{100 * after['value']:.1f}", _percent(lost), seen)
+        rows.append((change, str(lost["n"]), *shares, _percent(flipped), f"{100 * refused['value']:.1f}"))
+    return f"**`{model}`, percent, 95 % interval**\n\n" + table(head, rows)
+
+
 def _twin(cells: Mapping[str, Any], measure: str) -> str:
     entry = cells.get(measure, {}).get("twin")
     return _figure(entry) if entry else ""
@@ -105,8 +123,12 @@ def _figure(entry: Mapping[str, Any]) -> str:
     return f"{entry['value']:.2f} [{entry['low']:.2f}, {entry['high']:.2f}]"
 
 
+def _percent(entry: Mapping[str, Any]) -> str:
+    return f"{100 * entry['value']:.1f} [{100 * entry['low']:.0f}, {100 * entry['high']:.0f}]"
+
+
 def _share(entry: Mapping[str, Any], best: float) -> str:
-    text = f"{100 * entry['value']:.1f} [{100 * entry['low']:.0f}, {100 * entry['high']:.0f}]"
+    text = _percent(entry)
     return f"**{text}**" if entry["value"] == best else text
 
 

@@ -10,7 +10,7 @@ from twinforge.errors import UserError
 from twinforge.files import read_json, read_table, replacing
 from twinforge.records import ANSWER, QUESTION
 
-PLOTS = ("test_day", "accuracy_by_skill", "coverage", "reliability", "risk_coverage")
+PLOTS = ("test_day", "accuracy_by_skill", "coverage", "reliability", "risk_coverage", "robustness")
 
 
 def main(sector: str) -> None:
@@ -18,7 +18,7 @@ def main(sector: str) -> None:
     page = render(
         sector,
         GateReport.from_json(read_json(paths.gate)),
-        read_json(paths.metrics)["quality"],
+        read_json(paths.metrics),
         read_table(paths.suites / "quality.parquet", SCORE),
         read_table(paths.questions("test"), QUESTION),
         read_table(paths.twin_answers, ANSWER),

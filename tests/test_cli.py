@@ -47,11 +47,24 @@ def test_help_teaches_and_is_quick() -> None:
         )
         seconds.append(time.perf_counter() - begin)
     assert min(seconds) < 0.5
-    for command in ("check", "preflight", "verify", "ask", "demo", "export", "gate", "twinforge ask twins/energy"):
+    for command in (
+        "check",
+        "preflight",
+        "verify",
+        "ask",
+        "demo",
+        "export",
+        "gate",
+        "evaluate",
+        "compare",
+        "twinforge ask twins/energy",
+    ):
         assert command in done.stdout
 
 
-@pytest.mark.parametrize("command", ["check", "preflight", "verify", "ask", "demo", "export", "publish", "gate"])
+@pytest.mark.parametrize(
+    "command", ["check", "preflight", "verify", "ask", "demo", "export", "publish", "gate", "evaluate", "compare"]
+)
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(command, "--help") == 0
     assert command in capsys.readouterr().out

@@ -89,7 +89,7 @@ def test_base_says_every_key_with_the_value_the_schema_has() -> None:
     assert said == {key: value for key, value in defaults.items() if key not in ("sector", "module")}
 
 
-@pytest.mark.parametrize("profile", ["cpu", "gpu", "cluster"])
+@pytest.mark.parametrize("profile", ["cpu", "cpu-suites", "gpu", "cluster"])
 def test_profiles_that_come_along_are_sound(root: Path, profile: str) -> None:
     assert check("alpha", profile, root) == []
 
@@ -223,7 +223,7 @@ def test_a_mistake_in_base_is_found_in_base(root: Path) -> None:
 def test_unknown_names(root: Path) -> None:
     with pytest.raises(UserError, match=r"unknown sector 'beta'.*sectors with a recipe: alpha, energy"):
         load_recipe("beta", "cpu", root)
-    with pytest.raises(UserError, match=r"unknown profile 'tpu'.*cluster, cpu, gpu"):
+    with pytest.raises(UserError, match=r"unknown profile 'tpu'.*cluster, cpu, cpu-suites, gpu"):
         load_recipe("alpha", "tpu", root)
     with pytest.raises(UserError, match="nowhere.yaml: can't be read"):
         load_recipe(root / "nowhere.yaml", "cpu", root)

@@ -89,6 +89,7 @@ def write_recipe(root: Path, base: Path, days: int = 14) -> None:
 
 def build(root: Path) -> Path:
     """Run the stages under `root`, a random adapter in place of training; returns the packaged twin's folder."""
+    from eval.scores import SCORE, score
     from pipelines import Paths, calibrate, curate, integrate, lake, package, resolve
     from twinforge.artifact import answers_of
     from twinforge.files import read_table, write_json, write_table
@@ -121,6 +122,10 @@ def build(root: Path) -> Path:
         integrate.main("toy")
         calibrate.main("toy")
         write_json(METRICS, paths.metrics)
+        test = tables["test"].head(20).assign(split="test")
+        twin = read_table(paths.twin_answers, ANSWER)
+        scored = score(test, twin[twin["question"].isin(test["id"])], "twin", 0.1)
+        write_table(scored, paths.suites / "quality.parquet", SCORE)
         write_json({"steps": 0, "note": "no training"}, paths.training)
         package.main("toy")
     return root / "twins" / "toy"

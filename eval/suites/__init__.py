@@ -8,6 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from eval.evidence import Evidence, Result
-from eval.suites import quality
+from eval.suites import quality, robustness
 
-SUITES: dict[str, Callable[[Evidence], Result]] = {"quality": quality.run}
+SUITES: dict[str, Callable[[Evidence], Result]] = {"quality": quality.run, "robustness": robustness.run}

@@ -26,6 +26,8 @@ examples:
   twinforge publish twins/energy --tag v1.0.0    a version for others, if the gate was passed
   twinforge conformal calibrate --help           sets with a promise for any model's scores
   twinforge gate energy                          no worse than the released answers? exits 1 if it is
+  twinforge evaluate --answers mine.jsonl        score any model's answers
+  twinforge compare twins/a twins/b              two twins, paired
 
 exit codes: 0 done, 1 a verdict was negative, 2 something to mend (said in one line), 130 interrupted
 """
@@ -54,6 +56,28 @@ with two truths, more memory or disk than there is, and kept lower states above 
 and the recipe's field to change
 
 exit codes: 0 training could start, 1 it would be refused, 2 something to mend (said in one line)
+"""
+EVALUATE = """\
+the file has a row a question: the column `question` (its id) and either
+  answer    what is answered: an option, a number, nodes with commas between, or "unknown" to refuse
+  p         the whole distribution: a number an option, value or candidate, and last that of the refusal
+and, where you like, `unit` (it must be the question's), `tokens` and `seconds`
+
+the questions stand in data/curated/SECTOR/test.parquet, those of the suite robustness in data/probes/SECTOR/questions.parquet;
+robustness needs the answers to the same questions as they stood too (column `original`)
+
+examples:
+  twinforge evaluate --answers mine.jsonl --suite quality --sector energy
+  twinforge evaluate --answers mine.parquet --suite robustness
+"""
+COMPARE = """\
+Each is a twin's folder, which holds its scores on the test questions (scores.parquet), or such a file alone. What B gains
+on A is shown with a 95 % interval over whole episodes, and the smallest true gain or loss that these episodes would
+have shown in four of five cases. Nothing is corrected for reading many rows.
+
+examples:
+  twinforge compare twins/energy-1 twins/energy-2
+  twinforge compare eval/baselines/energy.parquet twins/energy
 """
 
 
@@ -130,6 +154,15 @@ def _parser() -> argparse.ArgumentParser:
     one = command("gate", _gate, "compare a twin's answers with the released ones; exit 1 if it got worse")
     one.add_argument("sector", nargs="?", default="energy", help="default: energy")
     one.add_argument("--accept", action="store_true", help="make today's answers the released ones")
+
+    one = command("evaluate", _evaluate, "score predictions by any model, from a file, with one suite", EVALUATE)
+    one.add_argument("--answers", metavar="FILE", type=Path, required=True, help="predictions, .parquet or .jsonl")
+    one.add_argument("--suite", metavar="NAME", default="quality", help="quality or robustness (default: quality)")
+    one.add_argument("--sector", default="energy", help="default: energy")
+
+    one = command("compare", _compare, "two twins on the test questions both answered, paired", COMPARE)
+    one.add_argument("first", metavar="A", type=Path, help="a twin's folder, or a parquet file of released answers")
+    one.add_argument("second", metavar="B", type=Path, help="the one that is held against it")
 
     conformal.add(commands.add_parser("conformal", help="guarantees for any model's answers, files in and files out"))
     return parser
@@ -238,6 +271,26 @@ def _gate(arguments: argparse.Namespace) -> int:
         print(f"{accept(arguments.sector)}: today's answers are the released ones now; commit it")
         return 0
     return gate(arguments.sector)
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        from pipelines.score import score_file
+    except ModuleNotFoundError as error:
+        raise UserError(f"no module {error.name!r} here: run `twinforge evaluate` in the project's folder") from error
+    score_file(arguments.answers, arguments.suite, arguments.sector)
+    return 0
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        from eval.compare import show_comparison
+    except ModuleNotFoundError as error:
+        raise UserError(f"no module {error.name!r} here: run `twinforge compare` in the project's folder") from error
+    show_comparison(arguments.first, arguments.second)
+    return 0
 
 
 def _quiet() -> None:

@@ -49,7 +49,7 @@ def main(sector):
             text = digest
         if not path.suffix:
             path.mkdir(parents=True, exist_ok=True)
-            names = dict(curated=["train", "calibration", "test", "shift"]).get(path.parent.name, ["part"])
+            names = dict(curated=["train", "calibration", "test", "shift"], lake=["knowledge"]).get(path.parent.name, ["part"])
             for name in names:
                 (path / (name + ".parquet")).write_text(text)
             if path.name == "plots":

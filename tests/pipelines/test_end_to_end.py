@@ -16,7 +16,19 @@ from twinforge.model.base import BUNDLED
 from twinforge.reasoning.ask import ask, demo
 from twinforge.records import ANSWER
 
-STAGES = ("lake", "curate", "train", "answer", "integrate", "calibrate", "evaluate", "gate", "report", "package")
+STAGES = (
+    "lake",
+    "curate",
+    "train",
+    "answer",
+    "probe",
+    "integrate",
+    "calibrate",
+    "evaluate",
+    "gate",
+    "report",
+    "package",
+)
 
 
 def test_from_a_recipe_to_a_twin_that_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,7 +41,7 @@ def test_from_a_recipe_to_a_twin_that_answers(tmp_path: Path, monkeypatch: pytes
         evaluate={"resamples": 100},
         model={"base": BUNDLED},
         compute={"device": "cpu", "batch_trees": 2, "answer_batch_trees": 4},
-        budget={"states_per_day": 3, "epochs": 1.0, "few_shot_sample": 4, "shots": 1},
+        budget={"states_per_day": 3, "epochs": 1.0, "few_shot_sample": 4, "shots": 1, "probe_states": 1},
     )
     for stage in STAGES:
         import_module(f"pipelines.{stage}").main("toy")
@@ -49,3 +61,9 @@ def test_from_a_recipe_to_a_twin_that_answers(tmp_path: Path, monkeypatch: pytes
         "boost",
         "base-best",
     }
+    robust = read_json(paths.metrics)["robustness"]["test"]
+    assert set(robust["all"]["flipped"]) == {"llm", "twin"} and set(robust["all"]["accuracy_original"]) > {
+        "llm",
+        "boost",
+    }
+    assert {"options shuffled", "lines reordered", "hidden instruction"} < set(robust)

@@ -226,6 +226,8 @@ class Budget(Section):
     few_shot_sample: Index = 200
     """Test questions that the few-shot and prior-corrected base model answers; 0 leaves both out."""
     shots: Annotated[int, Field(ge=0, le=32)] = 4
+    probe_states: Index = 4
+    """Test states, each with all its questions, that are asked again in every way the suites ask; 0 asks none."""
 
 
 SECTIONS: dict[str, type[Section]] = {
@@ -285,7 +287,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "curate": ("sector", "module", "seed", "lake.system", "curate", "model.base", "model.revision"),
     "train": ("sector", "seed", "model", "lora", "train", "experts", "compute", "budget.epochs"),
     "answer": ("sector", "seed", "model", "compute", "budget.few_shot_sample", "budget.shots"),
-    "probe": ("sector",),
+    "probe": ("sector", "seed", "model", "compute", "budget.probe_states"),
     "integrate": ("sector", "seed", "integrate"),
     "calibrate": ("sector", "seed", "calibrate"),
     "evaluate": ("sector", "seed", "evaluate", "calibrate"),

@@ -1,0 +1,54 @@
+"""Probe: the tuned model answers the extra questions that suites ask.
+
+Reads the test questions, the knowledge graph and the adapter; writes data/probes/SECTOR/: questions.parquet (what is asked,
+of `budget.probe_states` whole states) and llm.parquet. A run that was cut off goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+from transformers.utils import logging
+
+from eval.probes import PROBE, probes_of
+from eval.probes.words import Words
+from pipelines import Paths, run
+from twinforge.files import read_table, replacing, sha256, write_table
+from twinforge.model.adapter import load_adapter
+from twinforge.model.answers import answer, plan
+from twinforge.model.base import base_folder, load_base, weights_hash
+from twinforge.model.prompt import Prompt
+from twinforge.recipe import Slice, read_slice
+from twinforge.records import ANSWER, KNOWLEDGE, QUESTION
+from twinforge.training.checkpoints import forget_others, run_key
+
+
+def main(sector: str) -> None:
+    logging.disable_progress_bar()
+    paths = Paths(sector)
+    recipe = read_slice(paths.recipe("probe"))
+    words = Words.of(sector, read_table(paths.knowledge, KNOWLEDGE))
+    test = read_table(paths.questions("test"), QUESTION)
+    asked = probes_of(test, words, recipe.budget.probe_states, recipe.seed)
+    answers = _answers(recipe, paths, asked)
+    with replacing(paths.probes) as folder:
+        folder.mkdir()
+        write_table(asked, folder / paths.probe_questions.name, PROBE)
+        write_table(answers, folder / paths.probe_answers.name, ANSWER)
+
+
+def _answers(recipe: Slice, paths: Paths, asked: pd.DataFrame) -> pd.DataFrame:
+    if not len(asked):
+        return pd.DataFrame(columns=ANSWER.names)
+    values = {name: str(value) for name, value in vars(recipe).items()}
+    hashes = [sha256(file) for file in sorted(paths.adapter.glob("adapter_*"))]
+    said = asked.drop(columns="features").to_json(orient="records")
+    scratch = paths.scratch / "probe" / run_key(values, weights_hash(base_folder(recipe.model)), said, *hashes)
+    forget_others(scratch)
+    model, tokenizer = load_base(recipe.model, recipe.compute)
+    model, prompt = load_adapter(model, paths.adapter), Prompt.of(tokenizer)
+    size = recipe.compute.answer_batch_trees
+    return answer(model, prompt, plan(prompt, asked), asked["id"].tolist(), size, "probes", scratch)
+
+
+if __name__ == "__main__":
+    run(main)
