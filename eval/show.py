@@ -12,7 +12,7 @@ from eval.measures import MEANS, OTHERS
 
 NEED_DISTRIBUTION = ("log_score", "brier", "interval_score", "calibration_error")
 LEADS = ("accuracy_lead", "llm_lead")
-CHANGES = ("accuracy_original", "accuracy", "accuracy_lost", "flipped", "right_both", "abstention")
+SHARES = ("accuracy_original", "accuracy", "abstention")
 BROAD = (*(measure.name for measure in MEANS), *OTHERS)
 
 
@@ -54,12 +54,14 @@ def _skills(split: str, skills: Mapping[str, Any], model: str) -> Table:
 
 
 def _changes(cells: Mapping[str, Any], model: str) -> Table:
-    table = _table(f"test: {model}", "change", "n", *(name.replace("_", " ") for name in CHANGES), "loss seen from")
+    head = ("change", "n", "as it stood", "in other words", "lost", "loss seen from", "flipped", "refused")
+    table = _table(f"test: {model}", *head)
     for change, cell in cells.items():
         if model in cell["accuracy"]:
-            entries = [cell[name].get(model) for name in CHANGES]
-            shown = (figure(entry) for entry in entries)
-            table.add_row(change, str(entries[1]["n"]), *shown, seen_from(cell["accuracy_lost"][model]))
+            before, after, refused = (f"{cell[name][model]['value']:.3f}" for name in SHARES)
+            lost, flipped = cell["accuracy_lost"][model], cell["flipped"][model]
+            figures = (before, after, figure(lost), seen_from(lost), figure(flipped), refused)
+            table.add_row(change, str(lost["n"]), *figures)
     return table
 
 

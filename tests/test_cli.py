@@ -133,3 +133,11 @@ def test_check_lists_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     recipe.write_text("sector: toy\nmodule: tests.toy\n", encoding="utf-8")
     assert run("check", recipe) == 0
     assert "no mistakes" in capsys.readouterr().out
+
+
+def test_compare_reads_the_scores_of_packaged_twins(twin: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("compare", twin, twin) == 0
+    page = capsys.readouterr().out
+    assert "+0.000 [+0.000, +0.000]" in page and "answered by both" in page
+    assert run("compare", twin, twin / "nothing.parquet") == 2
+    assert "nothing.parquet: no such file" in capsys.readouterr().err

@@ -22,8 +22,10 @@ EQUAL = {  # unit -> another one, how many of these it is, and both as words
 }
 _UNIT = "|".join(map(re.escape, sorted(EQUAL, key=len, reverse=True)))
 _NUMBER = r"\d+(?:\.\d+)?"
-_BEFORE = re.compile(rf"(?<![\w.])({_NUMBER}(?:-{_NUMBER})?) ({_UNIT})(?![\w/])")  # 26 km, 80-100 %
-_AFTER = re.compile(rf"\b({_UNIT})((?: [a-z]+ (?:{_NUMBER}|\?))+)")  # MW demand 223 wind 50
+_WITH_UNIT = re.compile(
+    rf"(?<![\w.])(?P<number>{_NUMBER}(?:-{_NUMBER})?) (?P<of>{_UNIT})(?![\w/])"  # 26 km, 80-100 %
+    rf"|\b(?P<unit>{_UNIT})(?P<list>(?: [a-z]+ (?:{_NUMBER}|\?))+)"  # MW demand 223 wind 50
+)
 _STYLE = re.compile(r"([A-Za-z_]+)(\d+)")
 
 
@@ -62,7 +64,8 @@ class Words:
             highest[style] = max(highest.get(style, 0), int(number))
         named = {name: hit[1] for name in sorted(self.names) if (hit := _STYLE.fullmatch(name))}
         free = {
-            style: iter((rng.permutation(len(named)) + highest[style] + 1).tolist()) for style in set(named.values())
+            style: iter((rng.permutation(len(named)) + highest[style] + 1).tolist())
+            for style in sorted(set(named.values()))
         }
         return {name: f"{style}{next(free[style])}" for name, style in named.items()}
 
@@ -74,8 +77,12 @@ def renamed(text: str, names: Mapping[str, str]) -> str:
 
 def in_other_units(text: str) -> str:
     """The text with every number that carries a unit of `EQUAL` in the other one."""
-    text = _BEFORE.sub(lambda hit: f"{_scaled(hit[1], EQUAL[hit[2]][1])} {EQUAL[hit[2]][0]}", text)
-    return _AFTER.sub(lambda hit: EQUAL[hit[1]][0] + _scaled(hit[2], EQUAL[hit[1]][1]), text)
+
+    def other(hit: re.Match[str]) -> str:
+        unit, factor = EQUAL[hit["of"] or hit["unit"]][:2]
+        return f"{_scaled(hit['number'], factor)} {unit}" if hit["of"] else unit + _scaled(hit["list"], factor)
+
+    return _WITH_UNIT.sub(other, text)
 
 
 def unit_words(text: str, unit: str) -> str:

@@ -49,7 +49,7 @@ def drawings(result: Result, questions: pd.DataFrame, tmp_path_factory: pytest.T
 def page(result: Result, questions: pd.DataFrame, answers: pd.DataFrame, drawings: Path) -> str:
     gate = verdict(result.table, baseline(result.table), result.measures, [], 0.05)
     svgs = {file.stem: file.read_text(encoding="utf-8") for file in sorted(drawings.glob("*.svg"))}
-    return render("toy", gate, result.measures, result.table, questions, answers, svgs)
+    return render("toy", gate, {"quality": result.measures}, result.table, questions, answers, svgs)
 
 
 def test_it_loads_nothing_and_runs_nothing(page: str) -> None:

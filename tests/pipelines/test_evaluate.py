@@ -9,12 +9,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from eval.probes import PROBE, probes_of
+from eval.probes.words import Words
 from eval.scores import SCORE
+from eval.suites.robustness import PAIRED
 from pipelines import Paths, evaluate, gate, report
 from tests.eval import synthetic
+from twinforge.agents.integration import Integration
 from twinforge.conformal.calibration import calibrate
 from twinforge.errors import UserError
-from twinforge.files import read_json, read_table, write_table
+from twinforge.files import read_json, read_table, write_json, write_table
 from twinforge.recipe import Recipe, write_slice
 from twinforge.recipe.schema import Evaluate
 from twinforge.records import ANSWER, QUESTION
@@ -51,6 +55,12 @@ def project(
         write_table(pd.concat([rows, synthetic.answers(train, 0.9)]), paths.answers_of(model), ANSWER)
     calibration = questions[questions["split"] == "calibration"]
     calibrate(calibration, {model: answers[model] for model in ("twin", "llm")}, 0.1).save(paths.calibration)
+    test = questions[questions["split"] == "test"].drop(columns="split")
+    probes = probes_of(test, Words("toy", {}), 6, seed=1)
+    probes = probes[probes["probe"] != "asked in other unit"]  # the scripted answers know one unit
+    write_table(probes, paths.probe_questions, PROBE)
+    write_table(synthetic.answers(probes, 0.7), paths.probe_answers, ANSWER)
+    write_json(Integration({}, {}).to_json(), paths.integration)
     return paths
 
 
@@ -73,6 +83,13 @@ def test_the_three_stages_leave_all_that_is_read_later(project: Paths) -> None:
     assert cell["coverage"]["twin"]["band_low"] < 0.9 and 0.8 < cell["coverage"]["twin"]["value"] <= 1
     rows = read_table(project.suites / "quality.parquet", SCORE)
     assert rows.duplicated(["question", "model"]).sum() == 0 and not rows["question"].str.startswith("train").any()
+    robust = read_json(project.metrics)["robustness"]["test"]
+    assert set(robust["typos"]["flipped"]) == {"llm", "twin"} and set(robust["all"]["accuracy_original"]) >= {"boost"}
+    assert 0.1 < robust["all"]["accuracy"]["llm"]["value"] < robust["all"]["accuracy"]["twin"]["value"] < 1
+    assert (
+        len(read_table(project.suites / "robustness.parquet", PAIRED))
+        == 2 * robust["all"]["flipped"]["llm"]["n"] + 2 * (robust["asked again"]["flipped"]["llm"]["n"])
+    )
     drawn = {file.name for file in project.plots.iterdir()}
     assert {"reliability.csv", "risk_coverage.csv", "coverage.csv", "accuracy.csv"} < drawn
     assert {f"{name}.{kind}" for name in report.PLOTS for kind in ("png", "svg")} < drawn
@@ -81,6 +98,7 @@ def test_the_three_stages_leave_all_that_is_read_later(project: Paths) -> None:
     assert read_json(project.gate)["verdict"] == "no baseline"
     report.main("toy")
     page = project.report.read_text(encoding="utf-8")
+    assert "Robustness: accuracy lost" in page and "hidden instruction" in page
     assert "nothing released yet" in page and page.count("<svg") == len(report.PLOTS)
 
     (project.plots / "coverage.svg").unlink()
@@ -118,8 +136,24 @@ def test_a_twin_that_answered_no_test_question_is_refused(project: Paths) -> Non
     assert not project.metrics.exists() and not project.suites.exists()
 
 
+def test_no_probes_no_robustness(project: Paths) -> None:
+    for file, schema in ((project.probe_questions, PROBE), (project.probe_answers, ANSWER)):
+        write_table(read_table(file, schema).head(0), file, schema)
+    evaluate.main("toy")
+    assert read_json(project.metrics)["robustness"] == {}
+    gate.main("toy")
+    report.main("toy")
+    assert "Robustness" not in project.report.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
-    "name", ["data/answers/toy/boost.parquet", "models/toy/calibration.json", "data/curated/toy/test.parquet"]
+    "name",
+    [
+        "data/answers/toy/boost.parquet",
+        "data/probes/toy/questions.parquet",
+        "models/toy/calibration.json",
+        "data/curated/toy/test.parquet",
+    ],
 )
 def test_a_broken_file_is_named_and_nothing_written(project: Paths, name: str) -> None:
     Path(name).write_bytes(b"PAR1 and then nothing")
