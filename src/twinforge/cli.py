@@ -7,7 +7,9 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from twinforge import __version__
 from twinforge.conformal import arguments as conformal
@@ -188,12 +190,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _preflight(arguments: argparse.Namespace) -> int:
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        from pipelines.preflight import look
-    except ModuleNotFoundError as error:
-        raise UserError(f"no module {error.name!r} here: run `twinforge preflight` in the project's folder") from error
-    return look(arguments.file, arguments.profile)
+    return int(_of_project("pipelines.preflight", "preflight").look(arguments.file, arguments.profile))
 
 
 def _verify(arguments: argparse.Namespace) -> int:
@@ -262,35 +259,30 @@ def _publish(arguments: argparse.Namespace) -> int:
 
 
 def _gate(arguments: argparse.Namespace) -> int:
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        from pipelines.gate import accept, gate
-    except ModuleNotFoundError as error:
-        raise UserError(f"no module {error.name!r} here: run `twinforge gate` in the project's folder") from error
+    stage = _of_project("pipelines.gate", "gate")
     if arguments.accept:
-        print(f"{accept(arguments.sector)}: today's answers are the released ones now; commit it")
+        print(f"{stage.accept(arguments.sector)}: today's answers are the released ones now; commit it")
         return 0
-    return gate(arguments.sector)
+    return int(stage.gate(arguments.sector))
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        from pipelines.score import score_file
-    except ModuleNotFoundError as error:
-        raise UserError(f"no module {error.name!r} here: run `twinforge evaluate` in the project's folder") from error
-    score_file(arguments.answers, arguments.suite, arguments.sector)
+    _of_project("pipelines.score", "evaluate").score_file(arguments.answers, arguments.suite, arguments.sector)
     return 0
 
 
 def _compare(arguments: argparse.Namespace) -> int:
+    _of_project("eval.compare", "compare").show_comparison(arguments.first, arguments.second)
+    return 0
+
+
+def _of_project(module: str, command: str) -> Any:
+    """A module of the project's folder, which must be the current one."""
     sys.path.insert(0, str(Path.cwd()))
     try:
-        from eval.compare import show_comparison
+        return import_module(module)
     except ModuleNotFoundError as error:
-        raise UserError(f"no module {error.name!r} here: run `twinforge compare` in the project's folder") from error
-    show_comparison(arguments.first, arguments.second)
-    return 0
+        raise UserError(f"no module {error.name!r} here: run `twinforge {command}` in the project's folder") from error
 
 
 def _quiet() -> None:

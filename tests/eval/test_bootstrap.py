@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.bootstrap import basic_interval, episode_weights, interval, ratio_draws, share_interval
+from eval.bootstrap import basic_interval, episode_weights, interval, ratio_draws, share_interval, smallest_difference
 
 
 @given(st.integers(1, 40), st.integers(1, 50), st.integers(0, 10_000))
@@ -59,3 +59,16 @@ def test_a_share_without_failures_still_has_an_interval() -> None:
 def test_basic_interval_takes_an_upward_bias_off_and_holds_the_value() -> None:
     low, high = basic_interval(0.05, np.linspace(0.06, 0.10, 1001), episodes=1000)
     assert 0 <= low < 0.01 and high == 0.05
+
+
+def test_the_smallest_difference_is_the_textbooks_and_never_below_what_a_share_allows() -> None:
+    """(1.96 + 0.84) standard errors for many episodes; a share that never differed still has the error of its n."""
+    textbook = smallest_difference(0.05, 10**6, 10**6)
+    assert textbook == pytest.approx(2.802 * 0.05, rel=1e-3)
+    assert smallest_difference(0.05, 100, 10**6, share=False) == pytest.approx(2.802 * 0.05, rel=1e-3)
+    none = smallest_difference(0.0, 100, 10**6)
+    assert none is not None and none == pytest.approx(2.802 * np.sqrt(none * (1 - none) / 100), rel=1e-3)
+    assert smallest_difference(0.0, 100, 50, share=False) is None
+    assert smallest_difference(0.05, 100, 1) is None
+    few = smallest_difference(0.05, 10**6, 5)
+    assert few is not None and few > 1.3 * (textbook or 0)
