@@ -94,6 +94,13 @@ def test_profiles_that_come_along_are_sound(root: Path, profile: str) -> None:
     assert check("alpha", profile, root) == []
 
 
+def test_the_profile_of_the_suites_differs_by_its_probes_only() -> None:
+    plain, suites = (load_recipe("energy", name, PROJECT).model_dump() for name in ("cpu", "cpu-suites"))
+    assert suites["budget"]["probe_states"] > plain["budget"].pop("probe_states") > 0
+    suites["budget"].pop("probe_states")
+    assert plain == suites
+
+
 def test_energy_is_sound_and_names_what_experiments_change() -> None:
     assert check("energy", root=PROJECT) == []
     assert "r" in yaml.safe_load((PROJECT / "recipes/energy.yaml").read_text())["lora"]
