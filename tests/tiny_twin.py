@@ -109,10 +109,11 @@ def build(root: Path) -> Path:
         tables = {split: read_table(paths.questions(split), QUESTION) for split in SPLITS}
         experts = fit_experts(tables["train"], recipe.experts, recipe.seed)
         experts.save(paths.experts)
+        test = tables["test"].groupby("episode").head(10).head(20)  # of two days, so that twins can be compared
         asked = [
             tables["train"][tables["train"]["validation"]],
             tables["calibration"].head(80),
-            tables["test"].head(20),
+            test,
         ]
         network, tokenizer = load_base(recipe.model, recipe.compute)
         rows = pd.concat(asked, ignore_index=True)
@@ -122,9 +123,8 @@ def build(root: Path) -> Path:
         integrate.main("toy")
         calibrate.main("toy")
         write_json(METRICS, paths.metrics)
-        test = tables["test"].head(20).assign(split="test")
         twin = read_table(paths.twin_answers, ANSWER)
-        scored = score(test, twin[twin["question"].isin(test["id"])], "twin", 0.1)
+        scored = score(test.assign(split="test"), twin[twin["question"].isin(test["id"])], "twin", 0.1)
         write_table(scored, paths.suites / "quality.parquet", SCORE)
         write_json({"steps": 0, "note": "no training"}, paths.training)
         package.main("toy")
