@@ -109,8 +109,8 @@ def robustness(changes: Mapping[str, Any], model: str) -> str:
             cells[name][model] for name in ("accuracy_original", "accuracy", "accuracy_lost", "flipped", "abstention")
         )
         seen = f"{100 * lost['smallest']:.1f}" if lost["smallest"] is not None else ""
-        shares = (f"{100 * before['value']:.1f}", f"{100 * after['value']:.1f}", _percent(lost), seen)
-        rows.append((change, str(lost["n"]), *shares, _percent(flipped), f"{100 * refused['value']:.1f}"))
+        shares = (f"{100 * before['value']:.1f}", f"{100 * after['value']:.1f}", _percent(lost, 1), seen)
+        rows.append((change, str(lost["n"]), *shares, _percent(flipped, 1), f"{100 * refused['value']:.1f}"))
     return f"**`{model}`, percent, 95 % interval**\n\n" + table(head, rows)
 
 
@@ -123,8 +123,9 @@ def _figure(entry: Mapping[str, Any]) -> str:
     return f"{entry['value']:.2f} [{entry['low']:.2f}, {entry['high']:.2f}]"
 
 
-def _percent(entry: Mapping[str, Any]) -> str:
-    return f"{100 * entry['value']:.1f} [{100 * entry['low']:.0f}, {100 * entry['high']:.0f}]"
+def _percent(entry: Mapping[str, Any], digits: int = 0) -> str:
+    low, high = (f"{round(100 * entry[end], digits) + 0.0:.{digits}f}" for end in ("low", "high"))
+    return f"{100 * entry['value']:.1f} [{low}, {high}]"
 
 
 def _share(entry: Mapping[str, Any], best: float) -> str:
