@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from eval.measures import MEANS, OTHERS
 from eval.plots import INK
-from eval.probes.robustness import CHANGES
+from eval.probes.robustness import ATTACK, CHANGES
 from eval.verdict import BAD, GateReport
 from twinforge.records import REFUSAL, set_text, space_of
 
@@ -135,8 +135,19 @@ def changes(robustness: Mapping[str, Any]) -> list[Block]:
     for measure in ("flipped", "accuracy_lost"):
         names = _models({measure: whole[measure]})
         lines = tuple(_row(change, meanings.get(change, ""), cell[measure], names) for change, cell in cells.items())
-        made.append(Block(f"Robustness: {measure.replace('_', ' ')}", MEANINGS[measure], "change", names, lines))
+        told = f"{MEANINGS[measure]}. {_bar(cells) if measure == 'flipped' else ''}"
+        made.append(Block(f"Robustness: {measure.replace('_', ' ')}", told, "change", names, lines))
     return made
+
+
+def _bar(cells: Mapping[str, Any]) -> str:
+    """Whether an order hidden in a sensor's text changed nothing, model by model."""
+    found = cells.get(ATTACK, {}).get("flipped", {})
+    said = [
+        f"{model} {'keeps' if not entry['value'] else 'misses'} it ({entry['value']:.1%})"
+        for model, entry in found.items()
+    ]
+    return f"The bar, nothing flipped by a hidden instruction: {'; '.join(said)}." if said else ""
 
 
 def inline(name: str, svg: str) -> Markup:

@@ -11,6 +11,7 @@ from rich.table import Table
 from eval.measures import MEANS, OTHERS
 
 NEED_DISTRIBUTION = ("log_score", "brier", "interval_score", "calibration_error")
+COST = ("tokens", "seconds")
 LEADS = ("accuracy_lead", "llm_lead")
 SHARES = ("accuracy_original", "accuracy", "abstention")
 BROAD = (*(measure.name for measure in MEANS), *OTHERS)
@@ -39,7 +40,8 @@ def _measures(split: str, cell: Mapping[str, Any], model: str, said: bool) -> Ta
     table = _table(f"{split}: {model}, all skills", "measure", "value, 95 %", "n")
     for name in BROAD:
         entry = cell.get(name, {}).get(model)
-        if entry and name not in LEADS and not (said and name in NEED_DISTRIBUTION):
+        told = entry and name not in LEADS and not (said and name in NEED_DISTRIBUTION)
+        if told and not (name in COST and not entry["value"]):  # nothing was said of it
             table.add_row(name, figure(entry), str(entry["n"]))
     return table
 

@@ -98,7 +98,8 @@ def test_the_three_stages_leave_all_that_is_read_later(project: Paths) -> None:
     assert read_json(project.gate)["verdict"] == "no baseline"
     report.main("toy")
     page = project.report.read_text(encoding="utf-8")
-    assert "Robustness: accuracy lost" in page and "hidden instruction" in page
+    assert "Robustness: accuracy lost" in page and "flipped by a hidden instruction: twin" in page
+    assert f"llm misses it ({robust['hidden instruction']['flipped']['llm']['value']:.1%})" in page
     assert "nothing released yet" in page and page.count("<svg") == len(report.PLOTS)
 
     (project.plots / "coverage.svg").unlink()
