@@ -21,7 +21,7 @@ class Evidence:
     questions : `records.QUESTION` columns and `split`; answers : model -> `records.ANSWER` columns;
     sets : model -> columns `eval.scores.SETS`, for models that are calibrated; alpha : promised miscoverage;
     resamples, seed : of the bootstrap; probes : `eval.probes.PROBE` columns, the suites' extra questions;
-    probe_answers : model -> `records.ANSWER` columns, the answers to them.
+    probe_answers : model -> `records.ANSWER` columns, the answers to them; general : `eval.probes.general.GENERAL` columns.
     """
 
     questions: pd.DataFrame
@@ -32,6 +32,7 @@ class Evidence:
     seed: int
     probes: pd.DataFrame = field(default_factory=pd.DataFrame)
     probe_answers: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    general: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 @dataclass(frozen=True)

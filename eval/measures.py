@@ -107,6 +107,9 @@ OTHERS: dict[str, tuple[Better, str]] = {
     "accuracy_lost": ("lower", "robustness: accuracy as they stood minus that in other words, paired"),
     "flipped": ("lower", "robustness: share of the answers that changed; a number by more than its tolerance"),
     "right_both": ("higher", "robustness: share right as it stood and in other words"),
+    "surprise": ("lower", "forgetting: nats a token of the right way to go on"),
+    "surprise_gained": ("lower", "forgetting: surprise minus the base's, paired"),
+    "accuracy_forgotten": ("lower", "forgetting: the base's accuracy minus the model's, paired"),
     "right_always": ("higher", "robustness: share of the questions right as they stood and after every change"),
 }
 

@@ -97,7 +97,9 @@ def render(
         sector=sector,
         gate=gate,
         bad=BAD,
-        blocks=blocks(metrics["quality"]) + changes(metrics.get("robustness", {})),
+        blocks=blocks(metrics["quality"])
+        + changes(metrics.get("robustness", {}))
+        + forgotten(metrics.get("forgetting", {})),
         plots=[{"svg": inline(name, svg), "full": name in FULL} for name, svg in plots.items()],
         worst=worst_answers(table, questions, answers),
         meanings=MEANINGS,
@@ -148,6 +150,16 @@ def _bar(cells: Mapping[str, Any]) -> str:
         for model, entry in found.items()
     ]
     return f"The bar, nothing flipped by a hidden instruction: {'; '.join(said)}." if said else ""
+
+
+def forgotten(forgetting: Mapping[str, Any]) -> list[Block]:
+    """The suite "forgetting": all measures over every item."""
+    if not (cells := forgetting.get("general")):
+        return []
+    whole, models = cells["all"], _models(cells["all"])
+    rows = tuple(_row(name, MEANINGS[name], whole[name], models) for name in MEANINGS if name in whole)
+    note = "General items of no sector: which of four ways to go on from a text does the model find likeliest?"
+    return [Block("Forgetting: what tuning cost in general", note, "every topic", models, rows)]
 
 
 def inline(name: str, svg: str) -> Markup:

@@ -107,6 +107,11 @@ class Paths:
         return self.probes / "llm.parquet"
 
     @property
+    def probe_general(self) -> Path:
+        """How likely tuned and base model find each way to go on from texts of no sector."""
+        return self.probes / "general.parquet"
+
+    @property
     def integrated(self) -> Path:
         return self._at("data/integrated")
 

@@ -17,6 +17,7 @@ from eval import curves, plots
 from eval.evidence import Evidence, Measures, Result
 from eval.pooled import LLM, pooled
 from eval.probes import PROBE
+from eval.probes.general import GENERAL
 from eval.suites import SUITES
 from pipelines import Paths, run
 from pipelines.integrate import MODELS
@@ -71,7 +72,10 @@ def load(paths: Paths) -> Evidence:
     sets = calibrated_sets(questions, answers, stored)
     probes = read_table(paths.probe_questions, PROBE)
     told = probe_answers(paths, probes, answers)
-    return Evidence(questions, answers, sets, stored.alpha, recipe.evaluate.resamples, recipe.seed, probes, told)
+    general = read_table(paths.probe_general, GENERAL)
+    return Evidence(
+        questions, answers, sets, stored.alpha, recipe.evaluate.resamples, recipe.seed, probes, told, general
+    )
 
 
 def probe_answers(paths: Paths, probes: pd.DataFrame, answers: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:

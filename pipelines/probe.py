@@ -1,15 +1,21 @@
 """Probe: the tuned model answers the extra questions that suites ask.
 
 Reads the test questions, the knowledge graph and the adapter; writes data/probes/SECTOR/: questions.parquet (what is asked,
-of `budget.probe_states` whole states) and llm.parquet. A run that was cut off goes on where it stopped.
+of `budget.probe_states` whole states), llm.parquet, and general.parquet (how likely tuned and base model find each way to go on
+from texts of no sector; none where no state is asked). A run that was cut off goes on where it stopped.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
+from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from eval.probes import PROBE, probes_of
+from eval.probes.continuations import continuation_logs
+from eval.probes.general import GENERAL, items
 from eval.probes.words import Words
 from pipelines import Paths, run
 from twinforge.files import read_table, replacing, sha256, write_table
@@ -29,16 +35,17 @@ def main(sector: str) -> None:
     words = Words.of(sector, read_table(paths.knowledge, KNOWLEDGE))
     test = read_table(paths.questions("test"), QUESTION)
     asked = probes_of(test, words, recipe.budget.probe_states, recipe.seed)
-    answers = _answers(recipe, paths, asked)
+    answers, general = _answers(recipe, paths, asked)
     with replacing(paths.probes) as folder:
         folder.mkdir()
         write_table(asked, folder / paths.probe_questions.name, PROBE)
         write_table(answers, folder / paths.probe_answers.name, ANSWER)
+        write_table(general, folder / paths.probe_general.name, GENERAL)
 
 
-def _answers(recipe: Slice, paths: Paths, asked: pd.DataFrame) -> pd.DataFrame:
+def _answers(recipe: Slice, paths: Paths, asked: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     if not len(asked):
-        return pd.DataFrame(columns=ANSWER.names)
+        return pd.DataFrame(columns=ANSWER.names), pd.DataFrame(columns=GENERAL.names)
     values = {name: str(value) for name, value in vars(recipe).items()}
     hashes = [sha256(file) for file in sorted(paths.adapter.glob("adapter_*"))]
     said = asked.drop(columns="features").to_json(orient="records")
@@ -47,7 +54,16 @@ def _answers(recipe: Slice, paths: Paths, asked: pd.DataFrame) -> pd.DataFrame:
     model, tokenizer = load_base(recipe.model, recipe.compute)
     model, prompt = load_adapter(model, paths.adapter), Prompt.of(tokenizer)
     size = recipe.compute.answer_batch_trees
-    return answer(model, prompt, plan(prompt, asked), asked["id"].tolist(), size, "probes", scratch)
+    told = answer(model, prompt, plan(prompt, asked), asked["id"].tolist(), size, "probes", scratch)
+    tuned = _general("llm", model, tokenizer, size)
+    with model.disable_adapter():
+        return told, pd.concat([tuned, _general("base", model, tokenizer, size)], ignore_index=True)
+
+
+def _general(name: str, model: Any, tokenizer: PreTrainedTokenizerBase, size: int) -> pd.DataFrame:
+    asked = items()
+    logs = continuation_logs(model, tokenizer, asked["text"].tolist(), asked["continuations"].tolist(), size)
+    return asked[["item", "topic"]].assign(model=name, logs=pd.Series(logs))[GENERAL.names]
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Write a sector's measured tables into README.md and docs/robustness.md: `python -m pipelines.readme energy`, after `dvc repro`.
+"""Write a sector's measured tables into README.md, docs/robustness.md and docs/forgetting.md: `python -m pipelines.readme energy`, after `dvc repro`.
 
 What stands between `<!-- results SECTOR -->` and `<!-- end -->` is replaced by the figures of reports/SECTOR/metrics.json;
-between `<!-- robustness SECTOR -->` and `<!-- end -->` in the docs by those of the suite robustness, where any were measured.
+between `<!-- SUITE SECTOR -->` and `<!-- end -->` in docs/SUITE.md by those of the suites robustness and forgetting.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from twinforge.card import table
 from twinforge.errors import UserError
 from twinforge.files import read_json, replacing
 
-README, ROBUSTNESS = Path("README.md"), Path("docs/robustness.md")
+README, ROBUSTNESS, FORGETTING = Path("README.md"), Path("docs/robustness.md"), Path("docs/forgetting.md")
 MODELS = ("twin", "llm", "boost", "rule", "base-best", "majority", "persistence", "copy")
 
 
@@ -25,6 +25,8 @@ def main(sector: str) -> None:
     fill(f"results {sector}", results(metrics["quality"]))
     if changes := metrics.get("robustness", {}).get("test"):
         fill(f"robustness {sector}", "\n\n".join(robustness(changes, model) for model in ("llm", "twin")), ROBUSTNESS)
+    if topics := metrics.get("forgetting", {}).get("general"):
+        fill(f"forgetting {sector}", forgetting(topics), FORGETTING)
 
 
 def fill(name: str, figures: str, page: Path = README, end: str = "end") -> None:
@@ -112,6 +114,29 @@ def robustness(changes: Mapping[str, Any], model: str) -> str:
         shares = (f"{100 * before['value']:.1f}", f"{100 * after['value']:.1f}", _percent(lost, 1), seen)
         rows.append((change, str(lost["n"]), *shares, _percent(flipped, 1), f"{100 * refused['value']:.1f}"))
     return f"**`{model}`, percent, 95 % interval**\n\n" + table(head, rows)
+
+
+def forgetting(topics: Mapping[str, Any]) -> str:
+    """What the tuned model lost of the base's general ability, by topic."""
+    head = (
+        "topic",
+        "n",
+        "base right",
+        "tuned right",
+        "lost, points",
+        "a loss is seen from",
+        "base, nats a token",
+        "tuned",
+        "more",
+    )
+    rows = []
+    for topic, cells in topics.items():
+        lost, more = cells["accuracy_forgotten"]["llm"], cells["surprise_gained"]["llm"]
+        right = (f"{100 * cells['accuracy'][model]['value']:.1f}" for model in ("base", "llm"))
+        nats = (f"{cells['surprise'][model]['value']:.2f}" for model in ("base", "llm"))
+        seen = f"{100 * lost['smallest']:.1f}" if lost["smallest"] is not None else ""
+        rows.append((topic, str(lost["n"]), *right, _percent(lost, 1), seen, *nats, _figure(more)))
+    return "**Percent and nats, 95 % interval**\n\n" + table(head, rows)
 
 
 def _twin(cells: Mapping[str, Any], measure: str) -> str:

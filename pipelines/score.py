@@ -24,6 +24,7 @@ from twinforge.files import read_table
 from twinforge.recipe import Slice, read_slice
 from twinforge.records import ANSWER, QUESTION
 
+SCORED = ("quality", "robustness")  # suites whose questions anyone can answer from a file
 WIDTH = 140  # of what is written to a file or a job's log
 
 
@@ -41,8 +42,8 @@ def score_file(file: Path, suite: str, sector: str, root: Path = Path()) -> None
 def measured(file: Path, suite: str, paths: Paths, recipe: Slice) -> tuple[Result, str, bool]:
     """A suite's result with the file's name as one more model; how many questions it answered, in words; whether it gave no
     distributions."""
-    if suite not in SUITES:
-        raise UserError(f"--suite {suite}: no such suite; choose one of {', '.join(SUITES)}")
+    if suite not in SCORED:
+        raise UserError(f"--suite {suite}: predictions can't be scored by it; choose one of {', '.join(SCORED)}")
     parts = [read_table(paths.questions(split), QUESTION).assign(split=split) for split in SPLITS]
     questions, probes = pd.concat(parts, ignore_index=True), read_table(paths.probe_questions, PROBE)
     stored = {model: read_table(paths.answers_of(model), ANSWER) for model in ("twin", *MODELS)}

@@ -8,6 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from eval.evidence import Evidence, Result
-from eval.suites import quality, robustness
+from eval.suites import forgetting, quality, robustness
 
-SUITES: dict[str, Callable[[Evidence], Result]] = {"quality": quality.run, "robustness": robustness.run}
+SUITES: dict[str, Callable[[Evidence], Result]] = {
+    "quality": quality.run,
+    "robustness": robustness.run,
+    "forgetting": forgetting.run,
+}

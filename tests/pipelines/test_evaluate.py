@@ -10,11 +10,13 @@ import pandas as pd
 import pytest
 
 from eval.probes import PROBE, probes_of
+from eval.probes.general import GENERAL
 from eval.probes.words import Words
 from eval.scores import SCORE
 from eval.suites.robustness import PAIRED
 from pipelines import Paths, evaluate, gate, report
 from tests.eval import synthetic
+from tests.eval.test_forgetting_suite import general
 from twinforge.agents.integration import Integration
 from twinforge.conformal.calibration import calibrate
 from twinforge.errors import UserError
@@ -60,6 +62,7 @@ def project(
     probes = probes[probes["probe"] != "asked in other unit"]  # the scripted answers know one unit
     write_table(probes, paths.probe_questions, PROBE)
     write_table(synthetic.answers(probes, 0.7), paths.probe_answers, ANSWER)
+    write_table(general({"base": 0.8, "llm": 0.6}), paths.probe_general, GENERAL)
     write_json(Integration({}, {}).to_json(), paths.integration)
     return paths
 
@@ -138,13 +141,15 @@ def test_a_twin_that_answered_no_test_question_is_refused(project: Paths) -> Non
 
 
 def test_no_probes_no_robustness(project: Paths) -> None:
-    for file, schema in ((project.probe_questions, PROBE), (project.probe_answers, ANSWER)):
+    empty = ((project.probe_questions, PROBE), (project.probe_answers, ANSWER), (project.probe_general, GENERAL))
+    for file, schema in empty:
         write_table(read_table(file, schema).head(0), file, schema)
     evaluate.main("toy")
-    assert read_json(project.metrics)["robustness"] == {}
+    assert read_json(project.metrics)["robustness"] == read_json(project.metrics)["forgetting"] == {}
     gate.main("toy")
     report.main("toy")
-    assert "Robustness" not in project.report.read_text(encoding="utf-8")
+    page = project.report.read_text(encoding="utf-8")
+    assert "Robustness" not in page and "Forgetting" not in page
 
 
 @pytest.mark.parametrize(
