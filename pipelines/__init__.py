@@ -85,6 +85,23 @@ class Paths:
         return self._at("models", "calibration.json")
 
     @property
+    def drift_reference(self) -> Path:
+        return self._at("models", "drift_reference.json")
+
+    @property
+    def drift(self) -> Path:
+        """What the detectors made of calm and of known changes."""
+        return self._at("data/drift")
+
+    @property
+    def drift_runs(self) -> Path:
+        return self.drift / "runs.parquet"
+
+    @property
+    def drift_course(self) -> Path:
+        return self.drift / "course.parquet"
+
+    @property
     def answers(self) -> Path:
         return self._at("data/answers")
 

@@ -161,6 +161,13 @@ class Calibrate(Section):
     """Chance, over the calibration days, that the promise of `risk` isn't kept."""
 
 
+class Drift(Section):
+    """The watch for drift."""
+
+    run_length: Annotated[int, Field(ge=100, le=100_000)] = 2000
+    """Calm steps between false alarms, on average, of one detector on one stream."""
+
+
 class Evaluate(Section):
     """The measuring."""
 
@@ -238,6 +245,7 @@ SECTIONS: dict[str, type[Section]] = {
     "experts": Experts,
     "integrate": Integrate,
     "calibrate": Calibrate,
+    "drift": Drift,
     "evaluate": Evaluate,
     "gate": Gate,
     "model": Model,
@@ -262,6 +270,7 @@ class Recipe(Section):
     experts: Experts = Experts()
     integrate: Integrate = Integrate()
     calibrate: Calibrate = Calibrate()
+    drift: Drift = Drift()
     evaluate: Evaluate = Evaluate()
     gate: Gate = Gate()
     model: Model = Model()
@@ -290,6 +299,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "probe": ("sector", "seed", "model", "compute", "budget.probe_states"),
     "integrate": ("sector", "seed", "integrate"),
     "calibrate": ("sector", "seed", "calibrate"),
+    "drift": ("sector", "module", "seed", "lake", "model.base", "model.revision", "drift"),
     "evaluate": ("sector", "seed", "evaluate", "calibrate"),
     "gate": ("sector", "seed", "gate"),
     "report": ("sector",),

@@ -30,6 +30,7 @@ class Slice:
     experts: schema.Experts
     integrate: schema.Integrate
     calibrate: schema.Calibrate
+    drift: schema.Drift
     evaluate: schema.Evaluate
     gate: schema.Gate
     model: schema.Model

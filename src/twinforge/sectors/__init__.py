@@ -93,6 +93,50 @@ class Episode:
     outcomes: pd.DataFrame
 
 
+@dataclass(frozen=True)
+class Readings:
+    """A stretch of evenly spaced steps of all streams, as it came and against what was expected; NaN where missing.
+
+    raw : (n, k) sensors' values. residual : (n, k) those less what the twin's computational side expects of them.
+    """
+
+    raw: np.ndarray
+    residual: np.ndarray
+
+    def __getitem__(self, steps: slice) -> Readings:
+        return Readings(self.raw[steps], self.residual[steps])
+
+
+@dataclass(frozen=True)
+class Change:
+    """A known change in one stream's world: what goes before it, and what comes from its first step on.
+
+    asset, quantity : of the stream that shows it. named : whether the asset is the one that changed (not where all did).
+    dimension : the one that changed; "" for a control in which nothing did.
+    """
+
+    scenario: str
+    asset: str
+    quantity: str
+    dimension: str
+    before: Readings
+    after: Readings
+    named: bool = True
+
+
+@dataclass(frozen=True)
+class Streams:
+    """What is watched for drift. names : (asset, quantity, dimension) of every stream.
+
+    calm : at least 2,000 steps, of which the drift reference is made. held : other calm ones, to count false alarms.
+    """
+
+    names: tuple[tuple[str, str, str], ...]
+    calm: Readings
+    held: Readings
+    changes: tuple[Change, ...]
+
+
 class Sector(Protocol):
     """The plug-in contract. A module with these attributes is a sector; nothing has to be registered.
 
@@ -136,6 +180,11 @@ class Sector(Protocol):
 
         `context` is written for it; its truth is NaN also when `state.outcomes` does not know it.
         """
+        ...
+
+    def streams(self, recipe: Any) -> Streams:
+        """Sensors beside what is expected of them, in calm and through known changes (optional: without it, drift is watched
+        in the twin's answers and in the questions' wording only)."""
         ...
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from twinforge.records import KNOWLEDGE
-from twinforge.sectors import Episode, State
+from twinforge.sectors import Episode, State, Streams
 from twinforge.sectors.energy import plan
 from twinforge.sectors.energy import questions as asking
 from twinforge.sectors.energy.contingency import Solver
@@ -25,6 +25,7 @@ from twinforge.sectors.energy.grid import Grid, Injections, load_grid
 from twinforge.sectors.energy.settings import Settings
 from twinforge.sectors.energy.signals import SIGNALS
 from twinforge.sectors.energy.standards import CLAUSES
+from twinforge.sectors.energy.streams import watched
 from twinforge.sectors.energy.stress import rerate
 from twinforge.sectors.energy.templates import TEMPLATES
 
@@ -94,6 +95,11 @@ def ask(state: State, template: str, slots: Mapping[str, str], wording: str, rec
     return asking.ask(state, _grid_of(state, recipe), template, slots, wording)
 
 
+def streams(recipe: Any) -> Streams:
+    """Line loadings beside the estimator's, demands and wind beside the calendar's; known changes of each (see `streams`)."""
+    return watched(_today(recipe), _settings(recipe), recipe)
+
+
 def _settings(recipe: Any) -> Settings:
     return Settings.model_validate(recipe.lake.system)
 
@@ -128,4 +134,5 @@ def _typical(grid: Grid, count: int) -> Injections:
 
 __all__ = [
     "CLAUSES", "NAME", "SIGNALS", "TEMPLATES", "Settings", "ask", "check", "episode_count", "episodes", "knowledge", "questions",
+    "streams",
 ]  # fmt: skip
