@@ -21,7 +21,8 @@ class Evidence:
     questions : `records.QUESTION` columns and `split`; answers : model -> `records.ANSWER` columns;
     sets : model -> columns `eval.scores.SETS`, for models that are calibrated; alpha : promised miscoverage;
     resamples, seed : of the bootstrap; probes : `eval.probes.PROBE` columns, the suites' extra questions;
-    probe_answers : model -> `records.ANSWER` columns, the answers to them; general : `eval.probes.general.GENERAL` columns.
+    probe_answers : model -> `records.ANSWER` columns, the answers to them; general : `eval.probes.general.GENERAL` columns;
+    drift : `twinforge.drift.trial.RUN` columns, what the detectors made of known changes.
     """
 
     questions: pd.DataFrame
@@ -33,6 +34,7 @@ class Evidence:
     probes: pd.DataFrame = field(default_factory=pd.DataFrame)
     probe_answers: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     general: pd.DataFrame = field(default_factory=pd.DataFrame)
+    drift: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 @dataclass(frozen=True)

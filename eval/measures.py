@@ -113,6 +113,16 @@ OTHERS: dict[str, tuple[Better, str]] = {
     "right_always": ("higher", "robustness: share of the questions right as they stood and after every change"),
 }
 
+DRIFT: dict[str, tuple[Better, str]] = {
+    "false_alarms": ("lower", "alarms in 1,000 calm steps; n counts the steps"),
+    "found": ("higher", "share of changes whose first alarm comes within 48 steps, with none in the 48 before"),
+    "missed": ("lower", "share of changes with no alarm in the steps watched after them"),
+    "early": ("lower", "share of changes with an alarm in the 48 steps before"),
+    "delay": ("lower", "mean steps to the first alarm, where one came and none early"),
+    "right_asset": ("higher", "share of those alarms that named the asset that changed"),
+    "right_dimension": ("higher", "the same of its dimension"),
+}
+
 
 @dataclass(frozen=True)
 class Sample:

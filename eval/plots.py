@@ -295,6 +295,36 @@ def robustness(changes: pd.DataFrame) -> Figure:
     return figure
 
 
+@styled
+def drift(course: pd.DataFrame) -> Figure:
+    """CUSUM's evidence over its threshold through one change of each scenario, whitened and raw (`drift.trial.COURSE`)."""
+    scenarios = list(course["scenario"].unique())
+    rows = -(-len(scenarios) // 2)
+    figure, axes = plt.subplots(
+        rows, 2, figsize=(9, 0.8 + 1.7 * rows), sharey=True, squeeze=False, layout="constrained"
+    )
+    for ax, scenario in zip(axes.flat, scenarios, strict=False):
+        own = course[course["scenario"] == scenario]
+        for model, colour, name in (
+            ("cusum-raw", FAINT, "raw signal"),
+            ("cusum", COLOURS["twin"], "whitened residual"),
+        ):
+            line = own[own["model"] == model]
+            ax.plot(line["step"], line["evidence"].clip(1e-2), color=colour, lw=1.4, label=name)
+        ax.axhline(1, color=RED, lw=1, ls=(0, (4, 3)), label="threshold")
+        ax.axvline(0, color=INK, lw=0.8, ls=":", label="the change")
+        ax.set(title=f"{scenario} ({own['asset'].iloc[0]})", yscale="log", ylim=(0.02, 50))
+    for ax in axes.flat[len(scenarios) :]:
+        ax.set_visible(False)
+    for ax in axes[:, 0]:
+        ax.set_ylabel("CUSUM over its threshold")
+    for ax in axes.flat[max(len(scenarios) - 2, 0) : len(scenarios)]:
+        ax.set_xlabel("steps from the change")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    _legend(figure, handles, labels, ncols=4)
+    return figure
+
+
 def _legend(figure: Figure, handles: list[Any], labels: list[str], ncols: int) -> None:
     figure.legend(
         handles, labels, loc="outside lower center", ncols=ncols, handlelength=1.2, columnspacing=1.5, fontsize=9

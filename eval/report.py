@@ -13,7 +13,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from eval.measures import MEANS, OTHERS
+from eval.measures import DRIFT, MEANS, OTHERS
 from eval.plots import INK
 from eval.probes.robustness import ATTACK, CHANGES
 from eval.verdict import BAD, GateReport
@@ -88,7 +88,7 @@ def render(
     ----------
     metrics : suite -> split -> skill -> measure -> model -> entry. table : rows of `eval.scores.SCORE`.
     questions, answers : `records.QUESTION` of the test split, and the twin's `records.ANSWER`.
-    plots : name -> SVG file's text.
+    plots : name -> SVG file's text; "drift" stands in its own section, when it is there.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
@@ -100,7 +100,9 @@ def render(
         blocks=blocks(metrics["quality"])
         + changes(metrics.get("robustness", {}))
         + forgotten(metrics.get("forgetting", {})),
-        plots=[{"svg": inline(name, svg), "full": name in FULL} for name, svg in plots.items()],
+        plots=[{"svg": inline(name, svg), "full": name in FULL} for name, svg in plots.items() if name != "drift"],
+        drift=drift_blocks(metrics.get("drift", {})),
+        drift_plot=inline("drift", plots["drift"]) if "drift" in plots else None,
         worst=worst_answers(table, questions, answers),
         meanings=MEANINGS,
     )
@@ -160,6 +162,20 @@ def forgotten(forgetting: Mapping[str, Any]) -> list[Block]:
     rows = tuple(_row(name, MEANINGS[name], whole[name], models) for name in MEANINGS if name in whole)
     note = "General items of no sector: which of four ways to go on from a text does the model find likeliest?"
     return [Block("Forgetting: what tuning cost in general", note, "every topic", models, rows)]
+
+
+def drift_blocks(measures: Mapping[str, Any]) -> list[Block]:
+    """False alarms by quantity in calm, then each measure by scenario."""
+    made = []
+    for split, corner in (("test", "quantity"), ("shift", "change")):
+        skills = measures.get(split, {})
+        for measure, (_, meaning) in DRIFT.items():
+            found = {skill: cell[measure] for skill, cell in skills.items() if measure in cell}
+            if found:
+                names = _models(found)
+                lines = tuple(_row(skill, "", entries, names) for skill, entries in found.items())
+                made.append(Block(measure.replace("_", " "), meaning, corner, names, lines))
+    return made
 
 
 def inline(name: str, svg: str) -> Markup:

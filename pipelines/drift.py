@@ -3,7 +3,7 @@
 Watches the sector's sensors against what is expected of them (where the plug-in has `streams`), the stored answers by their
 conformal p-values, and the questions' wording by the base model's input embeddings. Reads data/curated/SECTOR/,
 data/answers/SECTOR/, the twin's answers and the episodes' regimes; writes models/SECTOR/drift_reference.json and
-data/drift/SECTOR/: runs.parquet (a row a stretch and detector) and timeline.parquet (what the report draws).
+data/drift/SECTOR/: runs.parquet (a row a stretch and detector) and course.parquet (what the report draws).
 """
 
 from __future__ import annotations
@@ -45,19 +45,21 @@ def main(sector: str) -> None:
     recipe = read_slice(paths.recipe("drift"))
     plugin = load_sector(recipe.module)
     questions = {split: read_table(paths.questions(split), QUESTION) for split in SPLITS}
-    watched = [answer_streams(paths, questions, recipe.seed), *wording_streams(questions, plugin)]
+    watched = [answer_streams(paths, questions, recipe.seed), word_streams(questions, plugin)]
     if hasattr(plugin, "streams"):
         watched.insert(0, plugin.streams(recipe))
     watched = [each for each in watched if len(each.calm.raw) >= LEAST]
     reference = Reference(recipe.drift.run_length)
-    for each in tqdm(watched, desc="calm", unit="family"):
+    for each in watched:
         reference = reference.with_streams(each.names, each.calm.residual, recipe.seed)
     rows, course = [], []
     for each in watched:
         rows += list(runs(reference, each))
         course += list(courses(reference, each))
     if len(questions["train"]) >= CALM + BEFORE:
-        vectors = {split: text_vectors(base_folder(recipe.model), part["text"]) for split, part in questions.items()}
+        vectors = {
+            split: text_vectors(base_folder(recipe.model), part["text"].tolist()) for split, part in questions.items()
+        }
         reference = reference.with_vectors("wording", vectors["train"][:CALM], recipe.seed, BLOCK)
         rows += list(wording_runs(reference, vectors, questions, plugin))
     reference.save(paths.drift_reference)
@@ -69,7 +71,7 @@ def main(sector: str) -> None:
 
 def runs(reference: Reference, streams: Streams) -> Iterator[dict[str, Any]]:
     """Every detector, on whitened residuals and on the raw signal, on held-out calm and on each change; rows of `RUN`."""
-    known = {(each.asset, each.quantity) for each in reference.streams}
+    known = reference.watched
     held = _views(reference, streams, streams.held)
     for i, column in enumerate(_spread(streams.names, known)):
         asset, quantity, dimension = streams.names[column]
@@ -77,6 +79,7 @@ def runs(reference: Reference, streams: Streams) -> Iterator[dict[str, Any]]:
             for suffix, z in held.items():
                 found = trial(reference, detector, streams.names, z, column, 0)
                 yield _row("calm", detector.name + suffix, asset, quantity, dimension, False, found)
+    several = len({name[2] for name in streams.names}) > 1  # to name the only dimension there is proves nothing
     seen: dict[str, int] = {}
     for change in tqdm(streams.changes, desc="changes watched", unit="change"):
         if (change.asset, change.quantity) not in known:
@@ -86,20 +89,21 @@ def runs(reference: Reference, streams: Streams) -> Iterator[dict[str, Any]]:
         for detector in _watching(seen[change.scenario]):
             for suffix, z in views.items():
                 found = trial(reference, detector, streams.names, z, column, len(change.before.raw))
-                what = change.asset, change.quantity, change.dimension, change.named
+                dimension = change.dimension if several else ""
+                what = change.asset, change.quantity, dimension, change.named
                 yield _row(change.scenario, detector.name + suffix, *what, found)
 
 
 def courses(reference: Reference, streams: Streams) -> Iterator[dict[str, Any]]:
     """CUSUM's evidence over its threshold through the first change of each scenario; rows of `COURSE`."""
-    known = {(each.asset, each.quantity) for each in reference.streams}
+    known = reference.watched
     firsts: dict[str, Change] = {}
     for change in streams.changes:
         if (change.asset, change.quantity) in known:
             firsts.setdefault(change.scenario, change)
     for scenario, change in firsts.items():
         column, views = _viewed(reference, streams, change)
-        limit = reference.thresholds[change.quantity][CUSUM.name].value
+        limit = known[change.asset, change.quantity].thresholds[CUSUM.name].value
         for suffix, z in views.items():
             steps = np.flatnonzero(np.isfinite(z[:, column]))
             path = CUSUM().path(z[steps, column]) / limit
@@ -155,10 +159,10 @@ def answer_streams(paths: Paths, questions: Mapping[str, pd.DataFrame], seed: in
     return Streams(names, _same(streams["calibration"]), _same(streams["test"]), tuple(changes))
 
 
-def wording_streams(questions: Mapping[str, pd.DataFrame], plugin: Sector) -> Iterator[Streams]:
+def word_streams(questions: Mapping[str, pd.DataFrame], plugin: Sector) -> Streams:
     """The number of words of the questions, less the usual of their template: the plain detector beside MMD on embeddings."""
     train = questions["train"]
-    words = {split: part["text"].str.split().str.len().astype(float) for split, part in questions.items()}
+    words = {split: part["text"].map(lambda text: float(len(text.split()))) for split, part in questions.items()}
     usual = words["train"][:CALM].groupby(train["template"][:CALM]).mean()
 
     def lengths(split: str) -> Readings:
@@ -171,7 +175,7 @@ def wording_streams(questions: Mapping[str, pd.DataFrame], plugin: Sector) -> It
         Change(scenario, "questions", "words", "abstract", own[-BEFORE:], _at(lengths(split), at), False)
         for scenario, split, at in reworded(questions, plugin)
     )
-    yield Streams((("questions", "words", "abstract"),), own[:CALM], own[CALM:], changes)
+    return Streams((("questions", "words", "abstract"),), own[:CALM], own[CALM:], changes)
 
 
 def reworded(questions: Mapping[str, pd.DataFrame], plugin: Sector) -> Iterator[tuple[str, str, np.ndarray]]:

@@ -1,8 +1,8 @@
 """Evaluate: every suite on the stored answers, and the curves and plots of the report.
 
-Reads the curated questions, data/answers/SECTOR/, data/probes/SECTOR/, the twin's answers, its weights and thresholds; writes
-reports/SECTOR/metrics.json, summary.json (the few figures that `dvc metrics` shows), suites/ (a row a question and model)
-and plots/ (CSV for `dvc plots`, PNG, SVG).
+Reads the curated questions, data/answers/SECTOR/, data/probes/SECTOR/, data/drift/SECTOR/, the twin's answers, its weights and
+thresholds; writes reports/SECTOR/metrics.json, summary.json (the few figures that `dvc metrics` shows), suites/ (a row a question
+and model, or a stretch and detector) and plots/ (CSV for `dvc plots`, PNG, SVG).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from twinforge.agents.integration import Integration
 from twinforge.conformal.calibration import Calibration, Promises, calibrate, covered
 from twinforge.conformal.following import follow_rows
 from twinforge.conformal.rows import answered
+from twinforge.drift.trial import COURSE, RUN
 from twinforge.errors import UserError
 from twinforge.files import read_json, read_table, replacing, write_json, write_table
 from twinforge.recipe import read_slice
@@ -44,6 +45,8 @@ def main(sector: str) -> None:
     with replacing(paths.plots) as folder:
         folder.mkdir()
         draw(results["quality"], results["robustness"].measures, evidence.questions, folder)
+        if len(course := read_table(paths.drift_course, COURSE)):
+            plots.save(plots.drift(course), folder / "drift")
     write_json({name: result.measures for name, result in results.items()}, paths.metrics)
     write_json(summary(results["quality"].measures), paths.summary)
 
@@ -72,9 +75,9 @@ def load(paths: Paths) -> Evidence:
     sets = calibrated_sets(questions, answers, stored)
     probes = read_table(paths.probe_questions, PROBE)
     told = probe_answers(paths, probes, answers)
-    general = read_table(paths.probe_general, GENERAL)
+    general, drift = read_table(paths.probe_general, GENERAL), read_table(paths.drift_runs, RUN)
     return Evidence(
-        questions, answers, sets, stored.alpha, recipe.evaluate.resamples, recipe.seed, probes, told, general
+        questions, answers, sets, stored.alpha, recipe.evaluate.resamples, recipe.seed, probes, told, general, drift
     )
 
 

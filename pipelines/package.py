@@ -75,7 +75,8 @@ def _model(part: Path, paths: Paths, recipe: Slice) -> dict[str, Any]:
 
 
 def _copies(part: Path, paths: Paths) -> None:
-    for path in (paths.integration, paths.calibration, paths.knowledge, paths.standards, paths.metrics, paths.experts):
+    models = (paths.integration, paths.calibration, paths.drift_reference, paths.experts)
+    for path in (*models, paths.knowledge, paths.standards, paths.metrics):
         _copy(path, part)
 
 

@@ -1,7 +1,7 @@
-"""Write a sector's measured tables into README.md, docs/robustness.md and docs/forgetting.md: `python -m pipelines.readme energy`, after `dvc repro`.
+"""Write a sector's measured tables into README.md and docs/: `python -m pipelines.readme energy`, after `dvc repro`.
 
 What stands between `<!-- results SECTOR -->` and `<!-- end -->` is replaced by the figures of reports/SECTOR/metrics.json;
-between `<!-- SUITE SECTOR -->` and `<!-- end -->` in docs/SUITE.md by those of the suites robustness and forgetting.
+between `<!-- SUITE SECTOR -->` and `<!-- end -->` in docs/SUITE.md by those of the suites robustness, forgetting and drift.
 """
 
 from __future__ import annotations
@@ -17,7 +17,19 @@ from twinforge.errors import UserError
 from twinforge.files import read_json, replacing
 
 README, ROBUSTNESS, FORGETTING = Path("README.md"), Path("docs/robustness.md"), Path("docs/forgetting.md")
+DRIFT = Path("docs/drift.md")
 MODELS = ("twin", "llm", "boost", "rule", "base-best", "majority", "persistence", "copy")
+DETECTORS = (
+    "cusum",
+    "page-hinkley",
+    "adwin",
+    "kswin",
+    "mmd",
+    "cusum-raw",
+    "page-hinkley-raw",
+    "adwin-raw",
+    "kswin-raw",
+)
 
 
 def main(sector: str) -> None:
@@ -27,6 +39,8 @@ def main(sector: str) -> None:
         fill(f"robustness {sector}", "\n\n".join(robustness(changes, model) for model in ("llm", "twin")), ROBUSTNESS)
     if topics := metrics.get("forgetting", {}).get("general"):
         fill(f"forgetting {sector}", forgetting(topics), FORGETTING)
+    if watched := metrics.get("drift"):
+        fill(f"drift {sector}", drift(watched), DRIFT)
 
 
 def fill(name: str, figures: str, page: Path = README, end: str = "end") -> None:
@@ -137,6 +151,37 @@ def forgetting(topics: Mapping[str, Any]) -> str:
         seen = f"{100 * lost['smallest']:.1f}" if lost["smallest"] is not None else ""
         rows.append((topic, str(lost["n"]), *right, _percent(lost, 1), seen, *nats, _figure(more)))
     return "**Percent and nats, 95 % interval**\n\n" + table(head, rows)
+
+
+def drift(watched: Mapping[str, Any]) -> str:
+    """What each detector finds how soon, what it names, and how often it alarms for nothing; the report has the rest."""
+    shift = watched["shift"]
+    return "\n\n".join(
+        [
+            detectors("Found within 48 steps, %", shift, "found", 100),
+            detectors("Steps to the first alarm, where one came and none early", shift, "delay"),
+            detectors("Named the right asset, % of these alarms", shift, "right_asset", 100),
+            detectors("False alarms in 1,000 steps of held-out calm", watched["test"], "false_alarms"),
+        ]
+    )
+
+
+def detectors(title: str, skills: Mapping[str, Any], measure: str, times: float = 1) -> str:
+    """One measure with its interval, changes (or quantities) down and detectors across; n is the most that one of them watched."""
+    found = {skill: cells[measure] for skill, cells in skills.items() if measure in cells}
+    names = [name for name in DETECTORS if any(name in cells for cells in found.values())]
+    rows = []
+    for skill, cells in found.items():
+        figures = [_bounded(cells[name], times) if name in cells else "" for name in names]
+        rows.append((skill, f"{max(entry['n'] for entry in cells.values()):,}", *figures))
+    return f"**{title}**\n\n" + table(("", "n", *names), rows)
+
+
+def _bounded(entry: Mapping[str, Any], times: float) -> str:
+    digits = 0 if times == 100 else 1
+    bounds = [entry["low"], entry["high"]]
+    interval = "" if None in bounds else f" [{', '.join(f'{times * bound:.{digits}f}' for bound in bounds)}]"
+    return f"{times * entry['value']:.{digits}f}{interval}"
 
 
 def _twin(cells: Mapping[str, Any], measure: str) -> str:

@@ -11,10 +11,12 @@ from twinforge.files import read_json, read_table, replacing
 from twinforge.records import ANSWER, QUESTION
 
 PLOTS = ("test_day", "accuracy_by_skill", "coverage", "reliability", "risk_coverage", "robustness")
+OPTIONAL = ("drift",)  # drawn where a sector is watched
 
 
 def main(sector: str) -> None:
     paths = Paths(sector)
+    drawn = [*PLOTS, *(name for name in OPTIONAL if (paths.plots / f"{name}.svg").is_file())]
     page = render(
         sector,
         GateReport.from_json(read_json(paths.gate)),
@@ -22,7 +24,7 @@ def main(sector: str) -> None:
         read_table(paths.suites / "quality.parquet", SCORE),
         read_table(paths.questions("test"), QUESTION),
         read_table(paths.twin_answers, ANSWER),
-        {name: _svg(paths, name) for name in PLOTS},
+        {name: _svg(paths, name) for name in drawn},
     )
     with replacing(paths.report) as part:
         part.write_text(page, encoding="utf-8")

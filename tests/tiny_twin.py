@@ -92,6 +92,7 @@ def build(root: Path) -> Path:
     from eval.scores import SCORE, score
     from pipelines import Paths, calibrate, curate, integrate, lake, package, resolve
     from twinforge.artifact import answers_of
+    from twinforge.drift.reference import Reference
     from twinforge.files import read_table, write_json, write_table
     from twinforge.model.base import load_base
     from twinforge.recipe import read_slice
@@ -122,6 +123,7 @@ def build(root: Path) -> Path:
             write_table(experts.answer(name, rows), paths.answers_of(name), ANSWER)
         integrate.main("toy")
         calibrate.main("toy")
+        Reference(2000).save(paths.drift_reference)
         write_json(METRICS, paths.metrics)
         twin = read_table(paths.twin_answers, ANSWER)
         scored = score(test.assign(split="test"), twin[twin["question"].isin(test["id"])], "twin", 0.1)

@@ -30,6 +30,7 @@ REQUIRED = (
     "experts/experts.json",
     "integration.json",
     "calibration.json",
+    "drift_reference.json",
     "knowledge.parquet",
     "standards.parquet",
     "examples.parquet",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from twinforge.drift.trial import COURSE, RUN
 from twinforge.records import QUESTION
 
 OPTIONS = ("normal", "alert", "overload", "trip")
@@ -154,3 +155,40 @@ def sets(frame: pd.DataFrame, coverage: float, seed: int = 2, spread: float = 0.
             "whole_online": False,
         }
     )
+
+
+def drift_runs(assets: int = 10) -> pd.DataFrame:
+    """Detectors whose rates are known, 10 stretches of calm and of a change each: "soon" alarms 5 steps after it and names right,
+    "late" after 100 and names wrong, "always" alarms at every step, "never" at none."""
+    alarmed = {
+        "soon": (1, False, 5.0),
+        "late": (1, False, 100.0),
+        "always": (336, True, 1.0),
+        "never": (0, False, np.nan),
+    }
+    rows = []
+    for model, (alarms, early, delay) in alarmed.items():
+        for i in range(assets):
+            right = model in ("soon", "always")
+            what = {"model": model, "asset": f"L{i}", "quantity": "loading", "steps": 336}
+            named = "" if np.isnan(delay) else f"L{i}" if right else "D1"
+            rows.append(
+                {
+                    **what, "scenario": "bias", "dimension": "physical", "named": True, "alarms": alarms, "early": early, "delay": delay,
+                    "named_asset": named, "named_dimension": named and ("physical" if right else "abstract"),
+                }
+            )  # fmt: skip
+            calm = {"soon": 0, "late": i % 2, "always": 336, "never": 0}[model]
+            nothing = {"named": False, "early": False, "delay": np.nan, "named_asset": "", "named_dimension": ""}
+            rows.append({**what, **nothing, "scenario": "calm", "dimension": "physical", "alarms": calm})
+    return pd.DataFrame(rows)[RUN.names]
+
+
+def drift_course() -> pd.DataFrame:
+    """The evidence of two models through one change."""
+    step = np.arange(-10, 20)
+    parts = [
+        pd.DataFrame({"scenario": "bias", "asset": "L1", "model": model, "step": step, "evidence": np.abs(step) / 5.0})
+        for model in ("cusum", "cusum-raw")
+    ]
+    return pd.concat(parts, ignore_index=True)[COURSE.names]

@@ -11,6 +11,7 @@ import pytest
 from pipelines import Paths
 from tests.toy_recipe import write_toy
 from twinforge.artifact import Twin
+from twinforge.drift.reference import Reference
 from twinforge.files import read_json, read_table
 from twinforge.model.base import BUNDLED
 from twinforge.reasoning.ask import ask, demo
@@ -24,6 +25,7 @@ STAGES = (
     "probe",
     "integrate",
     "calibrate",
+    "drift",
     "evaluate",
     "gate",
     "report",
@@ -55,6 +57,8 @@ def test_from_a_recipe_to_a_twin_that_answers(tmp_path: Path, monkeypatch: pytes
     assert len(replies) == 10 and all(np.isfinite(reply.seconds) for reply in replies)
     reply = ask(twin, "How high will tank B stand 2 h after pump P1 is lost?", "1")
     assert reply.question["template"] == "loss-level"
+    assert Reference.load(paths.artifact / "drift_reference.json").streams == ()  # so few answers aren't watched
+    assert read_json(paths.metrics)["drift"] == {}
     assert read_json(paths.metrics)["quality"]["test"]["all"]["accuracy"].keys() >= {
         "twin",
         "llm",

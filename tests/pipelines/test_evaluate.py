@@ -19,6 +19,7 @@ from tests.eval import synthetic
 from tests.eval.test_forgetting_suite import general
 from twinforge.agents.integration import Integration
 from twinforge.conformal.calibration import calibrate
+from twinforge.drift.trial import COURSE, RUN
 from twinforge.errors import UserError
 from twinforge.files import read_json, read_table, write_json, write_table
 from twinforge.recipe import Recipe, write_slice
@@ -64,6 +65,8 @@ def project(
     write_table(synthetic.answers(probes, 0.7), paths.probe_answers, ANSWER)
     write_table(general({"base": 0.8, "llm": 0.6}), paths.probe_general, GENERAL)
     write_json(Integration({}, {}).to_json(), paths.integration)
+    write_table(synthetic.drift_runs(), paths.drift_runs, RUN)
+    write_table(synthetic.drift_course(), paths.drift_course, COURSE)
     return paths
 
 
@@ -103,7 +106,11 @@ def test_the_three_stages_leave_all_that_is_read_later(project: Paths) -> None:
     page = project.report.read_text(encoding="utf-8")
     assert "Robustness: accuracy lost" in page and "flipped by a hidden instruction: twin" in page
     assert f"llm misses it ({robust['hidden instruction']['flipped']['llm']['value']:.1%})" in page
-    assert "nothing released yet" in page and page.count("<svg") == len(report.PLOTS)
+    assert "nothing released yet" in page and page.count("<svg") == len(report.PLOTS) + 1
+    assert "<h2>Drift</h2>" in page and "right asset" in page
+
+    assert read_json(project.metrics)["drift"]["shift"]["bias"]["found"]["soon"]["value"] == 1.0
+    assert len(read_table(project.suites / "drift.parquet", RUN)) == len(synthetic.drift_runs())
 
     (project.plots / "coverage.svg").unlink()
     with pytest.raises(UserError, match=r"coverage\.svg"):
@@ -130,6 +137,16 @@ def test_the_gate_passes_the_accepted_twin_and_fails_a_harmed_one(
     assert "worse" in capsys.readouterr().out
     assert "## Gate: fail" in (tmp_path / "summary.md").read_text(encoding="utf-8")
     assert json.loads(project.gate.read_text())["passed"] is False
+
+
+def test_a_sector_in_which_nothing_is_watched_has_no_drift_section(project: Paths) -> None:
+    write_table(synthetic.drift_runs().head(0), project.drift_runs, RUN)
+    write_table(synthetic.drift_course().head(0), project.drift_course, COURSE)
+    evaluate.main("toy")
+    gate.main("toy")
+    report.main("toy")
+    assert read_json(project.metrics)["drift"] == {} and not (project.plots / "drift.svg").exists()
+    assert "<h2>Drift</h2>" not in project.report.read_text(encoding="utf-8")
 
 
 def test_a_twin_that_answered_no_test_question_is_refused(project: Paths) -> None:

@@ -36,3 +36,17 @@ def test_tables_are_put_in_their_places(tmp_path: Path, monkeypatch: pytest.Monk
     assert text.endswith("between\n<!-- speed -->\nfast\n<!-- end -->\nafter\n")
     with pytest.raises(UserError, match="no place for the figures; put `<!-- other -->`"):
         readme.fill("other", "")
+
+
+def test_the_drift_page_gets_its_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("docs").mkdir()
+    Path("README.md").write_text(TEXT, encoding="utf-8")
+    Path("docs/drift.md").write_text("# Drift\n<!-- drift toy -->\n<!-- end -->\nafter\n", encoding="utf-8")
+    some = {"found": {"cusum": entry(0.8), "cusum-raw": {**entry(0.1), "low": None}}, "delay": {"cusum": entry(3.0)}}
+    nothing = {split: {"all": {}} for split in ("test", "shift")}
+    write_json({"quality": nothing, "drift": {"shift": {"bias": some}, "test": {}}}, Paths("toy").metrics)
+    readme.main("toy")
+    page = Path("docs/drift.md").read_text(encoding="utf-8")
+    assert "|  | n | cusum | cusum-raw |" in page and "| bias | 40 | 80 [70, 90] | 10 |" in page
+    assert "| bias | 40 | 3.0 [2.9, 3.1] |" in page and page.endswith("<!-- end -->\nafter\n")

@@ -24,7 +24,8 @@ CHUNK = 512  # steps of a path that are worked out at once while looking for the
 class Detector(Protocol):
     """What all detectors have in common.
 
-    name : as in the reference and the metrics. effort : how many steps of calm a calibration may take.
+    name : as in the reference and the metrics. effort : how many steps of calm a calibration takes. free : whether its law in
+    calm is that of ranks, the same for any distribution of the values.
     """
 
     @property
@@ -32,6 +33,9 @@ class Detector(Protocol):
 
     @property
     def effort(self) -> int: ...
+
+    @property
+    def free(self) -> bool: ...
 
     def path(self, x: np.ndarray) -> np.ndarray:
         """Evidence at every step, (n,), from a fresh start and as if it never alarmed. x : (n,), or (n, d) vectors."""
@@ -48,7 +52,8 @@ class CUSUM:
 
     slack: float = 0.5
     name: str = "cusum"
-    effort: int = 400_000
+    effort: int = 100_000
+    free: bool = False
 
     def path(self, x: np.ndarray) -> np.ndarray:
         return np.fromiter(self._sums(x, math.inf), float, len(x))
@@ -73,7 +78,8 @@ class _River:
     name: str
     ladder: tuple[float, ...]
     make: Callable[[float], Any] = field(repr=False)
-    effort: int = 200_000
+    effort: int = 60_000
+    free: bool = False
 
     def path(self, x: np.ndarray) -> np.ndarray:
         """The highest rung of the ladder that has alarmed so far, 0 before the first."""
@@ -113,7 +119,7 @@ def _page_hinkley(threshold: float) -> Any:
 # Bifet and Gavalda 2007: the threshold is -log10 of river's delta.
 ADWIN = _River("adwin", tuple(np.arange(0.02, 12.0, 0.12).tolist()), _adwin)
 # Page 1954 with a running mean: the threshold is river's, values being in standard deviations.
-PageHinkley = _River("page-hinkley", tuple(np.geomspace(5, 300, 42).round(2).tolist()), _page_hinkley)
+PageHinkley = _River("page-hinkley", tuple(np.geomspace(20, 500, 40).round(2).tolist()), _page_hinkley)
 
 
 @dataclass(frozen=True)
@@ -122,6 +128,7 @@ class _Kswin:
 
     name: str = "kswin"
     effort: int = 30_000  # a test of two samples at every step: a thousand times the others' time
+    free: bool = True
     seed: int = 0
 
     def path(self, x: np.ndarray) -> np.ndarray:
@@ -163,6 +170,7 @@ class MMD:
     seed: int = 0
     name: str = "mmd"
     effort: int = 100_000
+    free: bool = False
 
     @classmethod
     def fit(cls, calm: np.ndarray, window: int = 56, features: int = 256, seed: int = 0) -> MMD:

@@ -64,7 +64,7 @@ def trial(
 
     names : (asset, quantity, dimension) of the k streams. z : (n, k) values of scale 1, NaN where missing.
     """
-    steps = reference.alarms(detector, names[column][1], z[:, column])
+    steps = reference.alarms(detector, *names[column][:2], z[:, column])
     after = [at for at in steps if at >= change]
     early = any(change - SOON <= at < change for at in steps)
     if not after:
@@ -76,7 +76,7 @@ def trial(
 
 def vector_trial(reference: Reference, name: str, x: np.ndarray, change: int) -> Trial:
     """The same for a detector of vectors x (n, d), which names nothing."""
-    steps = reference.alarms(reference.vectors[name], name, x)
+    steps = reference.vector_alarms(name, x)
     after = [at for at in steps if at >= change]
     early = any(change - SOON <= at < change for at in steps)
     return Trial(len(x) - change, len(after), early, float(after[0] - change + 1) if after else float("nan"), "", "")

@@ -24,8 +24,10 @@ def text_vectors(folder: Path, texts: Sequence[str]) -> np.ndarray:
     from transformers import AutoTokenizer
 
     table = _table(folder)
+    if not texts:
+        return np.zeros((0, table.shape[1]))
     tokens = AutoTokenizer.from_pretrained(folder)(list(texts), add_special_tokens=False)["input_ids"]
-    return np.stack([table[ids].mean(0) for ids in tokens]) if tokens else np.zeros((0, table.shape[1]))
+    return np.stack([table[ids].mean(0) for ids in tokens])
 
 
 def _table(folder: Path) -> np.ndarray:

@@ -25,9 +25,9 @@ from twinforge.sectors.energy.grid import Grid, Injections, load_grid
 from twinforge.sectors.energy.settings import Settings
 from twinforge.sectors.energy.signals import SIGNALS
 from twinforge.sectors.energy.standards import CLAUSES
-from twinforge.sectors.energy.streams import watched
 from twinforge.sectors.energy.stress import rerate
 from twinforge.sectors.energy.templates import TEMPLATES
+from twinforge.sectors.energy.watch import watched
 
 NAME = "energy"
 RATED = 200  # states that lines are rated by
@@ -96,7 +96,7 @@ def ask(state: State, template: str, slots: Mapping[str, str], wording: str, rec
 
 
 def streams(recipe: Any) -> Streams:
-    """Line loadings beside the estimator's, demands and wind beside the calendar's; known changes of each (see `streams`)."""
+    """Line loadings beside the estimator's, demands and wind beside the calendar's; known changes of each (see `watch`)."""
     return watched(_today(recipe), _settings(recipe), recipe)
 
 

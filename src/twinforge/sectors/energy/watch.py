@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
@@ -54,10 +54,6 @@ class Year:
     grid: Grid
     settings: Settings
     recipe: Any
-    seed: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "seed", self.recipe.seed)
 
     @cached_property
     def solver(self) -> Solver:
@@ -65,8 +61,8 @@ class Year:
 
     @cached_property
     def days(self) -> list[plan.Day]:
-        lake = self.recipe.lake.model_copy(update={"start": None, "days": plan.YEAR, "shift_days": 0})
-        whole = SimpleNamespace(seed=self.seed, lake=lake, budget=SimpleNamespace(states_per_day=8))
+        lake = SimpleNamespace(start=None, days=plan.YEAR, shift_days=0)
+        whole = SimpleNamespace(seed=self.recipe.seed, lake=lake, budget=SimpleNamespace(states_per_day=8))
         return list(plan.plan_days(whole, self.settings, {plan.CALM: self.grid}))
 
     def truth(self, first: int, last: int) -> Truth:
@@ -149,7 +145,7 @@ def watched(grid: Grid, settings: Settings, recipe: Any) -> Streams:
 
 def _changes(year: Year, calm: np.ndarray, first: int, last: int) -> Iterator[tuple[str, str, int, Truth]]:
     """Scenario, asset, hour and truth from it on. Assets and hours are drawn; idle lines, on which no one sees a bias, are not."""
-    rng = np.random.default_rng((year.seed, 2 * 10**6 + 1))
+    rng = np.random.default_rng((year.recipe.seed, 2 * 10**6 + 1))
     grid = year.grid
     lines, demands = grid.lines["name"].to_numpy(), grid.loads["name"].to_numpy()
     loaded = np.nanmean(calm[:, : len(lines)], axis=0) > sensors.LEAST_LOADING
@@ -157,7 +153,7 @@ def _changes(year: Year, calm: np.ndarray, first: int, last: int) -> Iterator[tu
     ramp = np.minimum(np.arange(AFTER) / GROWTH, 1.0)
 
     def drawn(n: int, able: np.ndarray) -> Iterator[tuple[int, int, Truth]]:
-        for row in rng.choice(np.flatnonzero(able), min(RUNS, int(able.sum())), replace=False):
+        for row in rng.choice(np.flatnonzero(able), min(n, int(able.sum())), replace=False):
             at = int(rng.integers(first + BEFORE, last - AFTER))
             yield int(row), at, year.truth(at, at + AFTER)
 
