@@ -28,7 +28,7 @@ from twinforge.drift.trial import COURSE, RUN, Trial, trial, vector_trial
 from twinforge.drift.whitening import standardised
 from twinforge.files import read_table, replacing, write_table
 from twinforge.model.base import base_folder
-from twinforge.model.wording import text_vectors
+from twinforge.reasoning.embedding import text_vectors
 from twinforge.recipe import read_slice
 from twinforge.records import ANSWER, EPISODE, QUESTION, SPLITS
 from twinforge.sectors import Change, Readings, Sector, Streams, load_sector

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.tiny_twin import save_base
 from twinforge.errors import UserError
-from twinforge.model.wording import text_vectors
+from twinforge.reasoning.embedding import text_vectors
 
 TEXTS = ["What does L12 carry?", "Which clause is broken?"]
 
