@@ -2,7 +2,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env twin repro suites test lint bench bench-conformal guarantee-plots clean
+.PHONY: help env twin repro suites test lint bench-train bench-answer bench-size bench-accuracy bench-conformal guarantee-plots clean
 
 VENV := .venv
 STAMP := $(VENV)/.installed
@@ -46,8 +46,18 @@ lint: env ## style and types
 	ruff format --check .
 	mypy
 
-bench: env ## speed of answering and training on this machine
-	python -m benchmarks
+bench-train: env ## training beside LLaMA-Factory and TRL, each in its own environment (20 minutes)
+	python -m benchmarks.train
+
+bench-answer: env ## answering beside lm-evaluation-harness and pipeline("decision") (20 minutes)
+	python -m benchmarks.answer
+
+bench-size: env ## cost against questions a state, length of a state and size of the model (an hour)
+	python -m benchmarks.size
+
+bench-accuracy: env ## accuracy against wall time beside LLaMA-Factory (two hours, in the background; again: goes on)
+	@mkdir -p .scratch/bench
+	@nohup python -m benchmarks.accuracy >> .scratch/bench/accuracy.log 2>&1 & echo "in the background: tail -f .scratch/bench/accuracy.log"
 
 bench-conformal: env ## guarantees beside MAPIE, crepes and TorchCP: speed, memory, and where they differ (two minutes)
 	python -m benchmarks.conformal
