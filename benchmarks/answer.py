@@ -27,8 +27,9 @@ BATCH = 8  # questions a forward pass of the harness: the fastest of 1, 8 and 32
 def main() -> None:
     seconds = command(__doc__, SECONDS)
     here, train = setting("answer"), read("train")
+    train = train[~train["validation"]]
     questions = {many: write(here.prompt, asked(train, int(many), TEMPLATES), f"answer-{many}") for many in BARS}
-    about = {"machine": machine(), "peak flop/s": peak_flops(here.dtype)}
+    about: dict[str, Any] = {"machine": machine(), "peak flop/s": peak_flops(here.dtype)}
     figures = measured(ways(here, questions), [list(ROUND)] * 2, seconds)
     result = {**about, **summary(figures, here, questions, about["peak flop/s"]), "seconds a window": seconds}
     tables.publish("answer", result, full=seconds >= SECONDS)

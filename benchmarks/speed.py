@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from benchmarks.peers.environments import SCRATCH, python_of
+from benchmarks.peers.window import FIGURES
 from twinforge.errors import UserError
 from twinforge.files import write_json
 
@@ -61,15 +62,19 @@ class Running:
         job = self.log.with_suffix(".json")
         write_json(dict(way.job), job)
         python = str(python_of(way.peer)) if way.peer else sys.executable
+        reading, writing = os.pipe()
         with open(self.log, "w") as log:
             self._process = subprocess.Popen(
                 [python, "-m", way.module, str(job)],
                 stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
+                stdout=log,
                 stderr=log,
                 text=True,
-                env=environment(way.peer),
+                pass_fds=[writing],
+                env=environment(way.peer) | {FIGURES: str(writing)},
             )
+        os.close(writing)
+        self._figures = os.fdopen(reading)
 
     def __enter__(self) -> Running:
         self.figures.versions = self._heard()["versions"]
@@ -78,7 +83,7 @@ class Running:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin
         try:
             self._process.stdin.close()
             if kind is None:
@@ -89,7 +94,7 @@ class Running:
         finally:
             self._process.kill()
             self._process.wait()
-            self._process.stdout.close()
+            self._figures.close()
 
     def window(self, questions: str, seconds: float, kept: bool = True) -> dict[str, Any]:
         """Have it work for `seconds`; a window that is not kept is warm-up."""
@@ -105,8 +110,7 @@ class Running:
         return found
 
     def _heard(self) -> dict[str, Any]:
-        assert self._process.stdout
-        if line := self._process.stdout.readline():
+        if line := self._figures.readline():
             return dict(json.loads(line))
         self._process.wait()
         last = self.log.read_text(errors="replace").strip()[-600:]

@@ -26,7 +26,7 @@ def main() -> None:
     seconds = command(__doc__, SECONDS)
     here = setting("train")
     questions = write(here.prompt, learnt(read("train")), "train")
-    about = {"machine": machine(), "peak flop/s": peak_flops(here.dtype)}
+    about: dict[str, Any] = {"machine": machine(), "peak flop/s": peak_flops(here.dtype)}
     figures = measured(ways(here, questions), [[(name, "train") for name in names] for names in ROUNDS], seconds)
     result = {**about, **summary(figures, here, questions, about["peak flop/s"]), "seconds a window": seconds}
     tables.publish("train", result, full=seconds >= SECONDS)
@@ -37,7 +37,7 @@ def ways(here: Setting, questions: Questions) -> list[Way]:
     shared = {"base": str(here.base.absolute()), "precision": here.precision, "rank": here.recipe.lora.r}
     ours = {"recipe": str(here.recipe_file), "table": str(questions.table)}
     told = [
-        {**shared, "questions": str(questions.lines), "out": str((SCRATCH / peer / "out").absolute())}
+        {**shared, "questions": str(questions.lines), "out": str((SCRATCH / "out" / peer).absolute())}
         for peer in ("llamafactory", "trl")
     ]
     return [

@@ -25,7 +25,7 @@ def main() -> None:
     arguments = SFTConfig(
         output_dir=told["out"], max_steps=1_000_000, per_device_train_batch_size=8, learning_rate=2e-4, bf16=bf16, use_cpu=True,
         max_length=None, save_strategy="no", report_to="none", disable_tqdm=True, logging_strategy="no",
-        gradient_checkpointing=told["checkpointing"], model_init_kwargs={"dtype": told["precision"]},
+        model_init_kwargs={"dtype": told["precision"]},
     )  # fmt: skip
     trainer = SFTTrainer(
         model=told["base"],

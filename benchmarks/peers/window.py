@@ -1,7 +1,7 @@
 """How a measured process is worked: it is given a job, loads, and then works for windows of some seconds on command.
 
-Standard library only: it runs in each peer's own environment. Orders come as JSON lines on stdin, figures go back as JSON lines on
-stdout; what a peer prints itself goes to stderr. Between two windows a process waits for its next order and takes no processor.
+Standard library only: it runs in each peer's own environment. Orders come as JSON lines on stdin, figures go back as JSON lines through
+a pipe of their own, for a peer prints much itself. Between two windows a process waits for its next order and takes no processor.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from importlib.metadata import version
 from itertools import cycle
 from pathlib import Path
 from typing import Any
+
+FIGURES = "BENCH_FIGURES"  # environment variable: the pipe's number
 
 
 class Window:
@@ -51,8 +53,7 @@ def job() -> dict[str, Any]:
 def windows(*packages: str) -> Iterator[Window]:
     """First say which versions of `packages` are here; then one window an order, its figures told when the next is asked
     for; at the end of the orders the most memory that the process ever held, in bytes."""
-    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
+    channel = os.fdopen(int(os.environ[FIGURES]), "w", encoding="utf-8")
 
     def say(value: dict[str, Any]) -> None:
         print(json.dumps(value), file=channel, flush=True)
