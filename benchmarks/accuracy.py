@@ -51,10 +51,10 @@ def main() -> None:
     key = run_key({"minutes": minutes, "recipe": str(here.recipe)}, sha256(questions.table), f"{rate:.2f}")
     scratch = SCRATCH / "accuracy" / key
     asked = test[test["kind"].isin(["choice", "number"])].reset_index(drop=True)
-    with alone(SCRATCH / "accuracy.lock"):
+    with alone(SCRATCH / "accuracy.lock") as lock:
         ours = [point for epochs in EPOCHS for point in _ours(here, learnt(train), asked, epochs, scratch)]
         steps = max(POINTS, round(minutes * 60 * rate / 8))
-        theirs = _theirs(here, str(questions.lines), asked, steps, scratch)
+        theirs = _theirs(here, str(questions.lines), asked, steps, scratch, lock)
     result = {
         "machine": machine(), "precision": here.precision, "rank": here.recipe.lora.r, "minutes": minutes,
         "questions": questions.count, "test": len(asked), "points": {OURS: ours, FACTORY: theirs}, "bars": [_bar(ours, theirs)],
@@ -98,7 +98,9 @@ def _ours(
     yield read_json(point)
 
 
-def _theirs(here: Setting, lines: str, test: pd.DataFrame, steps: int, scratch: Path) -> list[dict[str, Any]]:
+def _theirs(
+    here: Setting, lines: str, test: pd.DataFrame, steps: int, scratch: Path, lock: int
+) -> list[dict[str, Any]]:
     """Every checkpoint of the peer's run."""
     out, job = scratch / "llamafactory", scratch / "llamafactory.json"
     told = {
@@ -109,7 +111,9 @@ def _theirs(here: Setting, lines: str, test: pd.DataFrame, steps: int, scratch: 
     if not (out / "run" / "adapter_model.safetensors").is_file():
         command = [str(python_of("llamafactory")), "-m", "benchmarks.peers.run_llamafactory_long", str(job)]
         with open(scratch / "llamafactory.log", "a") as log:
-            if subprocess.run(command, stdout=log, stderr=log, env=environment("llamafactory")).returncode:
+            if subprocess.run(
+                command, stdout=log, stderr=log, pass_fds=[lock], env=environment("llamafactory")
+            ).returncode:
                 raise UserError(f"{FACTORY} failed: see {scratch / 'llamafactory.log'}")
     found = []
     for spent in out.glob("run/checkpoint-*/spent.json"):
@@ -143,15 +147,15 @@ def _bar(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> dict[str, 
 
 
 @contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """One such run at a time."""
+def alone(path: Path) -> Iterator[int]:
+    """One such run at a time; yields the lock's descriptor, for a process that shall hold it too."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UserError(f"{path}: such a run is going on; wait for it, or end it and run again to go on") from error
-        yield
+        yield file.fileno()
 
 
 if __name__ == "__main__":
