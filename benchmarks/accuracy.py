@@ -25,7 +25,7 @@ from benchmarks.machine import machine
 from benchmarks.peers.environments import SCRATCH, python_of
 from benchmarks.questions import learnt
 from benchmarks.setting import Setting, read, setting, write
-from benchmarks.speed import environment
+from benchmarks.speed import environment, run
 from eval.bootstrap import episode_weights, interval, ratio_draws
 from twinforge.errors import UserError
 from twinforge.files import read_json, sha256, write_json
@@ -52,7 +52,7 @@ def main() -> None:
     scratch = SCRATCH / "accuracy" / key
     asked = test[test["kind"].isin(["choice", "number"])].reset_index(drop=True)
     with alone(SCRATCH / "accuracy.lock") as lock:
-        ours = [point for epochs in EPOCHS for point in _ours(here, learnt(train), asked, epochs, scratch)]
+        ours = [_ours(here, learnt(train), asked, epochs, scratch) for epochs in EPOCHS]
         steps = max(POINTS, round(minutes * 60 * rate / 8))
         theirs = _theirs(here, str(questions.lines), asked, steps, scratch, lock)
     result = {
@@ -78,9 +78,7 @@ def _peer_rate() -> float:
     raise UserError(f"{tables.RESULTS / 'train.json'}: no such file; `make bench-train` first")
 
 
-def _ours(
-    here: Setting, train: pd.DataFrame, test: pd.DataFrame, epochs: float, scratch: Path
-) -> Iterator[dict[str, Any]]:
+def _ours(here: Setting, train: pd.DataFrame, test: pd.DataFrame, epochs: float, scratch: Path) -> dict[str, Any]:
     """A whole run of so many passes."""
     point, folder = scratch / f"twinforge-{epochs:g}.json", scratch / f"twinforge-{epochs:g}"
     if not point.is_file():
@@ -95,7 +93,7 @@ def _ours(
         spent = {"seconds": record["lower_seconds"] + record["seconds"], "answers": record["answers"]}
         write_json({**spent, **_judged(here, folder / "adapter", test)}, point)
     print(f"{OURS}, {epochs:g} passes: {read_json(point)}", flush=True)
-    yield read_json(point)
+    return dict(read_json(point))
 
 
 def _theirs(
@@ -159,4 +157,4 @@ def alone(path: Path) -> Iterator[int]:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

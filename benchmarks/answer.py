@@ -14,14 +14,14 @@ from benchmarks import tables
 from benchmarks.machine import machine, peak_flops
 from benchmarks.questions import asked
 from benchmarks.setting import Questions, Setting, read, setting, write
-from benchmarks.speed import Figures, Way, agreement, command, measured, rate
+from benchmarks.speed import Figures, Way, agreement, command, measured, rate, run
 from twinforge.sectors.energy import TEMPLATES
 
 SECONDS = 90.0  # a window; two of each kind are three minutes
 OURS, HARNESS, DECISION = "twinforge", "lm-evaluation-harness", 'pipeline("decision")'
 BARS = {"6": 5.0, "24": 10.0}  # times the harness's answers a second, by questions a state
 ROUND = ((OURS, "6"), (HARNESS, "6"), (DECISION, "6"), (OURS, "24"), (HARNESS, "24"))
-BATCH = 8  # questions a forward pass of the harness: the fastest of 1, 8 and 32 here
+BATCH = 8  # questions a forward pass of the harness
 
 
 def main() -> None:
@@ -81,4 +81,4 @@ def _said(one: Figures) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -18,6 +18,7 @@ from typing import Any
 from benchmarks import conformal_speed as speed
 from benchmarks.conformal_steps import BAR, Step, stepped
 from benchmarks.conformal_wrong import Case, cases
+from benchmarks.machine import processor
 from pipelines import readme
 from twinforge.card import table
 from twinforge.files import read_json, write_json
@@ -89,14 +90,9 @@ def speed_table(found: list[speed.Speed], steps: list[Step], rows: int, queries:
 def machine() -> dict[str, Any]:
     """What it was measured on."""
     names = ("numpy", "scipy", "scikit-learn", "torch", "mapie", "crepes")
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    processor = next(
-        (line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine()
-    )
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return {
-        "processor": processor, "cores used": 1, "load before": load, "python": platform.python_version(),
+        "processor": processor(), "cores used": 1, "load before": load, "python": platform.python_version(),
         **{name: version(name) for name in names}, "torchcp": speed.TORCHCP,
     }  # fmt: skip
 

@@ -24,7 +24,7 @@ from benchmarks.machine import machine, peak_flops
 from benchmarks.peers.environments import SCRATCH
 from benchmarks.questions import asked, stretched
 from benchmarks.setting import Setting, read, setting, write
-from benchmarks.speed import Running, Way, command
+from benchmarks.speed import Running, Way, command, run
 from twinforge.files import replacing
 from twinforge.sectors.energy import TEMPLATES
 
@@ -129,4 +129,4 @@ def random_base(like: Path, name: str, shape: tuple[int, int, int, int, int], dt
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -63,7 +63,9 @@ def accuracy_table(result: Mapping[str, Any]) -> str:
         for one in points
     ]  # fmt: skip
     head = ("way", "minutes", "answers trained", f"accuracy on {result['test']} questions of `test`, %")
-    return "\n\n".join([table(head, rows), _below(result)])
+    return "\n\n".join(
+        ["![Accuracy against minutes of training](performance/accuracy.png)", table(head, rows), _below(result)]
+    )
 
 
 def size_table(result: Mapping[str, Any]) -> str:
@@ -73,7 +75,11 @@ def size_table(result: Mapping[str, Any]) -> str:
         ours, theirs = (f"{one[name]:.2f}" if one[name] else "does not fit" for name in ("ours", "theirs"))
         times = f"{one['ours'] / one['theirs']:.1f}" if one["ours"] and one["theirs"] else ""
         rows.append((one["work"], one["axis"], str(one["at"]), ours, theirs, times))
-    return "\n\n".join([table(("", "size", "", "twinforge", "peer", "times"), rows), _below(result)])
+    parts = [
+        "![Answers a second against size](performance/size.png)",
+        table(("", "size", "", "twinforge", "peer", "times"), rows),
+    ]
+    return "\n\n".join([*parts, _below(result)])
 
 
 TABLES = {"train": train_table, "answer": answer_table, "accuracy": accuracy_table, "size": size_table}
