@@ -24,7 +24,7 @@ from benchmarks import plots, tables
 from benchmarks.machine import machine
 from benchmarks.peers.environments import SCRATCH, python_of
 from benchmarks.questions import learnt
-from benchmarks.setting import Setting, read, setting, write
+from benchmarks.setting import PATHS, Setting, read, setting, write
 from benchmarks.speed import environment, run
 from eval.bootstrap import episode_weights, interval, ratio_draws
 from twinforge.errors import UserError
@@ -48,7 +48,8 @@ def main() -> None:
     here, train, test = setting("train"), read("train"), read("test")
     questions = write(here.prompt, learnt(train), "train")
     rate = _peer_rate()
-    key = run_key({"minutes": minutes, "recipe": str(here.recipe)}, sha256(questions.table), f"{rate:.2f}")
+    told = {"minutes": minutes, "rate": rate, "precision": here.precision}
+    key = run_key(told, *map(sha256, (questions.table, PATHS.recipe("train"))))
     scratch = SCRATCH / "accuracy" / key
     asked = test[test["kind"].isin(["choice", "number"])].reset_index(drop=True)
     with alone(SCRATCH / "accuracy.lock") as lock:

@@ -12,11 +12,12 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
+from benchmarks.machine import best_dtype
 from benchmarks.peers.environments import SCRATCH
 from benchmarks.questions import tokens_alone, write_plain
 from pipelines import Paths
 from twinforge.files import read_table, replacing, write_table
-from twinforge.model.base import base_folder, pick_dtype
+from twinforge.model.base import base_folder
 from twinforge.model.prompt import Prompt
 from twinforge.recipe import read_slice
 from twinforge.recipe.source import dump
@@ -68,7 +69,7 @@ def setting(stage: str, base: Path | None = None) -> Setting:
     folder = base or base_folder(recipe.model)
     prompt = Prompt.of(AutoTokenizer.from_pretrained(folder))
     ready = _with_decision_files(folder, prompt)
-    dtype = pick_dtype("auto", "cpu")
+    dtype = best_dtype()
     compute = {"device": "cpu", "precision": "bf16" if dtype == torch.bfloat16 else "fp32"}
     values = {name: _plain(value) for name, value in vars(recipe).items()}
     values |= {"model": {**values["model"], "base": str(ready.absolute())}, "compute": {**values["compute"], **compute}}
