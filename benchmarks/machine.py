@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ def processor() -> str:
     return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
+@cache
 def best_dtype() -> torch.dtype:
     """The number format for all ways: bf16 where products are faster in it by as much as `model.base` asks for, else fp32."""
     fast, plain = (peak_flops(dtype, 0.3) for dtype in (torch.bfloat16, torch.float32))
