@@ -1,1 +1,1 @@
-"""Speed beside named peers, measured in the same run on this machine: `make bench`."""
+"""Speed beside named peers (`make bench-train`, `bench-answer`, `bench-size`, `bench-accuracy`), and guarantees beside theirs (`bench-conformal`)."""
