@@ -43,9 +43,9 @@ def write_data(told: dict[str, Any]) -> None:
 def main() -> None:
     told = job()
     write_data(told)
-    endless = {"max_steps": 1_000_000, "save_strategy": "no"}
+    endless = {"max_steps": 1_000_000, "save_strategy": "no", "overwrite_output_dir": True}
     run_exp(
-        {**settings(told), **endless, **told.get("settings", {})},
+        {**settings(told), **endless},
         [Steps(windows("llamafactory", "transformers", "peft", "torch"))],
     )
 
