@@ -2,7 +2,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env twin repro suites test lint bench-train bench-answer bench-size bench-accuracy bench-conformal guarantee-plots clean
+.PHONY: help env twin repro suites test lint bench-train bench-answer bench-size bench-accuracy bench-profile bench-conformal guarantee-plots clean
 
 VENV := .venv
 STAMP := $(VENV)/.installed
@@ -58,6 +58,9 @@ bench-size: env ## cost against questions a state, length of a state and size of
 bench-accuracy: env ## accuracy against wall time beside LLaMA-Factory (two hours, in the background; again: goes on)
 	@mkdir -p .scratch/bench
 	@nohup python -m benchmarks.accuracy >> .scratch/bench/accuracy.log 2>&1 & echo "in the background: tail -f .scratch/bench/accuracy.log"
+
+bench-profile: env ## where the time of training and answering goes (a minute)
+	python -m benchmarks.profile
 
 bench-conformal: env ## guarantees beside MAPIE, crepes and TorchCP: speed, memory, and where they differ (two minutes)
 	python -m benchmarks.conformal

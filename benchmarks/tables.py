@@ -82,7 +82,22 @@ def size_table(result: Mapping[str, Any]) -> str:
     return "\n\n".join([*parts, _below(result)])
 
 
-TABLES = {"train": train_table, "answer": answer_table, "accuracy": accuracy_table, "size": size_table}
+def profile_table(result: Mapping[str, Any]) -> str:
+    """Milliseconds a tree by part, the largest first, beside what the frozen model's products would take at the peak."""
+    parts = result["parts"]
+    named = {part for one in parts.values() for part in one if part not in ("all", "at the peak")}
+    order = sorted(named, key=lambda part: -sum(one.get(part, 0.0) for one in parts.values()))
+    rows = [(part, *(f"{one.get(part, 0.0):.0f}" for one in parts.values())) for part in order]
+    rows.append(("**all**", *(f"**{one['all']:.0f}**" for one in parts.values())))
+    rows.append(("the model's products at the peak", *(f"{one['at the peak']:.0f}" for one in parts.values())))
+    head = ("ms a tree", *parts)
+    below = f"Trees of {result['tokens a tree']:.0f} tokens on average, {result['states']} states."
+    return "\n\n".join([table(head, rows), below, _below(result)])
+
+
+TABLES = {
+    "train": train_table, "answer": answer_table, "accuracy": accuracy_table, "size": size_table, "profile": profile_table,
+}  # fmt: skip
 
 
 def short_table(train: Mapping[str, Any], answer: Mapping[str, Any]) -> str:
