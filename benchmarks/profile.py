@@ -17,7 +17,7 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks import tables
 from benchmarks.machine import machine, peak_flops
 from benchmarks.setting import Setting, read, setting
-from pipelines import run
+from benchmarks.speed import run
 from twinforge.model.adapter import one_precision
 from twinforge.model.base import load_base
 from twinforge.model.lower import lower_states, upper_only
