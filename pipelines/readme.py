@@ -68,7 +68,10 @@ def results(quality: Mapping[str, Any]) -> str:
 
 
 def accuracy(title: str, skills: Mapping[str, Any], measure: str = "accuracy") -> str:
-    """One measure in percent, skills down and models across; "all" is left out where one skill alone has it."""
+    """One measure in percent, skills down and models across; "all" is left out where one skill alone has it.
+
+    The best of those that answered every question is bold; the others have their own count beside.
+    """
     found = {skill: cells[measure] for skill, cells in skills.items() if cells.get(measure)}
     if len(found) == 2:
         found.pop("all", None)
@@ -77,9 +80,9 @@ def accuracy(title: str, skills: Mapping[str, Any], measure: str = "accuracy") -
         return ""
     rows = []
     for skill, cells in found.items():
-        best = max(cells[m]["value"] for m in models if m in cells)
         count = max(cells[m]["n"] for m in models if m in cells)
-        rows.append((skill, str(count), *(_share(cells[m], best) if m in cells else "" for m in models)))
+        best = max(cells[m]["value"] for m in models if m in cells and cells[m]["n"] == count)
+        rows.append((skill, str(count), *(_share(cells[m], best, count) if m in cells else "" for m in models)))
     return f"**{title}**\n\n" + table(("skill", "n", *models), rows)
 
 
@@ -198,8 +201,10 @@ def _percent(entry: Mapping[str, Any], digits: int = 0) -> str:
     return f"{100 * entry['value']:.1f} [{low}, {high}]"
 
 
-def _share(entry: Mapping[str, Any], best: float) -> str:
+def _share(entry: Mapping[str, Any], best: float, count: int) -> str:
     text = _percent(entry)
+    if entry["n"] < count:
+        return f"{text} of {entry['n']}"
     return f"**{text}**" if entry["value"] == best else text
 
 
