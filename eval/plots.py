@@ -316,8 +316,7 @@ def drift(course: pd.DataFrame) -> Figure:
         ax.set(title=f"{scenario} ({own['asset'].iloc[0]})", yscale="log", ylim=(0.02, 50))
     for ax in axes.flat[len(scenarios) :]:
         ax.set_visible(False)
-    for ax in axes[:, 0]:
-        ax.set_ylabel("CUSUM over its threshold")
+    figure.supylabel("CUSUM over its threshold", fontsize=10)
     for ax in axes.flat[max(len(scenarios) - 2, 0) : len(scenarios)]:
         ax.set_xlabel("steps from the change")
     handles, labels = axes[0, 0].get_legend_handles_labels()
