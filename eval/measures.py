@@ -153,6 +153,13 @@ class Estimate:
     episodes: int
 
 
+def mean_of(rows: pd.DataFrame, values: pd.Series, sample: Sample) -> Estimate:
+    """The mean of one value a row; rows of one `episode` are resampled together."""
+    sums, counts = sample.sums(rows, values.to_numpy(float)[:, None]), sample.sums(rows, np.ones((len(rows), 1)))
+    draws = ratio_draws(sums, counts, sample.weights)[:, 0]
+    return Estimate(float(values.mean()), draws, len(rows), rows["episode"].nunique())
+
+
 def cell(rows: pd.DataFrame, sample: Sample) -> Cell:
     """All measures of all models over the scored rows of one cell."""
     unit = unit_of(rows)
@@ -274,9 +281,7 @@ def _leads(rows: pd.DataFrame, of: str, sample: Sample) -> dict[str, Entry]:
         if model == of or not len(common):
             continue
         gain = first.loc[common["question"]].to_numpy() - common["right"].to_numpy()
-        sums, counts = sample.sums(common, gain[:, None]), sample.sums(common, np.ones((len(common), 1)))
-        draws = ratio_draws(sums, counts, sample.weights)[:, 0]
-        found = Estimate(float(gain.mean()), draws, len(common), common["episode"].nunique())
-        smallest = smallest_difference(float(np.nanstd(draws, ddof=1)), found.n, found.episodes)
-        result[str(model)] = entry(found, interval(draws, found.episodes), "higher", smallest=smallest)
+        found = mean_of(common, pd.Series(gain), sample)
+        smallest = smallest_difference(float(np.nanstd(found.draws, ddof=1)), found.n, found.episodes)
+        result[str(model)] = entry(found, interval(found.draws, found.episodes), "higher", smallest=smallest)
     return result

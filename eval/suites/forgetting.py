@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from eval.bootstrap import interval, ratio_draws, share_interval, smallest_difference
+from eval.bootstrap import interval, share_interval, smallest_difference
 from eval.evidence import Evidence, Measures, Result
-from eval.measures import Cell, Estimate, Sample, better, entry
+from eval.measures import Cell, Sample, better, entry, mean_of
 from twinforge.errors import UserError
 
 BASE = "base"
@@ -48,7 +48,7 @@ def run(evidence: Evidence) -> Result:
     _check(rows)
     logs = np.stack([np.asarray(each, dtype=float) for each in rows["logs"]])
     table = rows[["item", "topic", "model"]].assign(right=(logs.argmax(1) == 0).astype(float), surprise=-logs[:, 0])
-    table = table.reset_index(drop=True)
+    table = table.reset_index(drop=True).assign(episode=table["item"].to_numpy())
     sample = Sample.of(table["item"], evidence.resamples, evidence.seed)
     cells = {"all": _cell(table, sample)}
     cells |= {str(topic): _cell(own, sample) for topic, own in table.groupby("topic", sort=False)}
@@ -71,16 +71,16 @@ def _cell(rows: pd.DataFrame, sample: Sample) -> Cell:
     result: Cell = {}
     base = rows[rows["model"] == BASE].set_index("item")
     for model, own in rows.groupby("model", sort=False):
-        right = _mean(own, own["right"], sample)
+        right = mean_of(own, own["right"], sample)
         bounds = share_interval(right.value, right.draws, right.n, right.episodes)
         result.setdefault("accuracy", {})[str(model)] = entry(right, bounds, better("accuracy"))
-        surprise = _mean(own, own["surprise"], sample)
+        surprise = mean_of(own, own["surprise"], sample)
         result.setdefault("surprise", {})[str(model)] = entry(
             surprise, interval(surprise.draws, surprise.episodes), better("surprise")
         )
         if model != BASE:
             then = base.loc[own["item"]]
-            lost = _mean(own, pd.Series(then["right"].to_numpy() - own["right"].to_numpy()), sample)
+            lost = mean_of(own, pd.Series(then["right"].to_numpy() - own["right"].to_numpy()), sample)
             error = float(np.nanstd(lost.draws, ddof=1))
             result.setdefault("accuracy_forgotten", {})[str(model)] = entry(
                 lost,
@@ -88,15 +88,8 @@ def _cell(rows: pd.DataFrame, sample: Sample) -> Cell:
                 better("accuracy_forgotten"),
                 smallest=smallest_difference(error, lost.n, lost.episodes),
             )
-            more = _mean(own, pd.Series(own["surprise"].to_numpy() - then["surprise"].to_numpy()), sample)
+            more = mean_of(own, pd.Series(own["surprise"].to_numpy() - then["surprise"].to_numpy()), sample)
             result.setdefault("surprise_gained", {})[str(model)] = entry(
                 more, interval(more.draws, more.episodes), better("surprise_gained")
             )
     return result
-
-
-def _mean(rows: pd.DataFrame, values: pd.Series, sample: Sample) -> Estimate:
-    own = rows.assign(episode=rows["item"])
-    sums, counts = sample.sums(own, values.to_numpy(float)[:, None]), sample.sums(own, np.ones((len(own), 1)))
-    draws = ratio_draws(sums, counts, sample.weights)[:, 0]
-    return Estimate(float(values.mean()), draws, len(own), own["item"].nunique())

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from eval.bootstrap import interval, ratio_draws, share_interval, smallest_difference
+from eval.bootstrap import interval, share_interval, smallest_difference
 from eval.evidence import Evidence, Measures, Result
-from eval.measures import Cell, Entry, Estimate, Sample, better, entry
+from eval.measures import Cell, Entry, Sample, better, entry, mean_of
 from eval.probes.robustness import AGAIN, CHANGES
 from eval.scores import SCORE, score
 from twinforge.errors import UserError
@@ -129,25 +129,19 @@ def _cell(rows: pd.DataFrame, sample: Sample) -> Cell:
 
 
 def _share(name: str, rows: pd.DataFrame, values: pd.Series, sample: Sample) -> Entry:
-    found = _mean(rows, values, sample)
+    found = mean_of(rows, values, sample)
     return entry(found, share_interval(found.value, found.draws, found.n, found.episodes), better(name))
 
 
 def _loss(rows: pd.DataFrame, sample: Sample) -> Entry:
     """Accuracy lost; where no answer got better or worse, the interval is that of a share of none, either way."""
     loss = rows["right_before"] - rows["right"]
-    found = _mean(rows, loss, sample)
+    found = mean_of(rows, loss, sample)
     bounds = interval(found.draws, found.episodes)
     if not loss.any():
         bounds = (-(edge := share_interval(0.0, found.draws, found.n, found.episodes)[1]), edge)
     error = float(np.nanstd(found.draws, ddof=1))
     return entry(found, bounds, better("accuracy_lost"), smallest=smallest_difference(error, found.n, found.episodes))
-
-
-def _mean(rows: pd.DataFrame, values: pd.Series, sample: Sample) -> Estimate:
-    sums, counts = sample.sums(rows, values.to_numpy(float)[:, None]), sample.sums(rows, np.ones((len(rows), 1)))
-    draws = ratio_draws(sums, counts, sample.weights)[:, 0]
-    return Estimate(float(values.mean()), draws, len(rows), rows["episode"].nunique())
 
 
 def _always(cell: Cell, table: pd.DataFrame, sample: Sample) -> None:

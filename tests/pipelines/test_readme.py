@@ -22,7 +22,13 @@ def test_tables_are_put_in_their_places(tmp_path: Path, monkeypatch: pytest.Monk
     Path("README.md").write_text(TEXT, encoding="utf-8")
     coverage = {"twin": {**entry(0.92), "band_low": 0.81, "ok": True}}
     online = {"coverage_online": {"twin": entry(0.9)}, "answered_wrong": {"twin": entry(0.04)}}
-    cells = {"all": {"accuracy": {"twin": entry(0.8), "rule": entry(0.7), "copy": {**entry(0.9), "n": 9}}, "coverage": coverage, **online}}
+    cells = {
+        "all": {
+            "accuracy": {"twin": entry(0.8), "rule": entry(0.7), "copy": {**entry(0.9), "n": 9}},
+            "coverage": coverage,
+            **online,
+        }
+    }
     sets = {name: {**cells["all"], "set_f1": {"twin": entry(0.6)}} for name in ("all", "dependency")}
     cells = {**sets, "standard": cells["all"]}
     write_json({"quality": {"test": cells, "shift": cells}}, Paths("toy").metrics)
@@ -30,7 +36,10 @@ def test_tables_are_put_in_their_places(tmp_path: Path, monkeypatch: pytest.Monk
     readme.fill("speed", "fast")
     text = Path("README.md").read_text(encoding="utf-8")
     assert "\nold\n" not in text and text.startswith("# before\n<!-- results toy -->\n**Accuracy on `test`")
-    assert "| all | 40 | **80.0 [70, 90]** | 70.0 [60, 80] | 90.0 [80, 100] of 9 |" in text and "0.810 or more: kept" in text
+    assert (
+        "| all | 40 | **80.0 [70, 90]** | 70.0 [60, 80] | 90.0 [80, 100] of 9 |" in text
+        and "0.810 or more: kept" in text
+    )
     assert "| shift | 0.92 [0.82, 1.02] | 0.90 [0.80, 1.00] |  |  | 0.04 [-0.06, 0.14] |" in text
     assert "| dependency | 40 | **60.0 [50, 70]** |" in text and "| all | 40 | **60.0" not in text
     assert text.endswith("between\n<!-- speed -->\nfast\n<!-- end -->\nafter\n")
