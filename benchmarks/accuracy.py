@@ -25,8 +25,9 @@ from benchmarks.machine import machine
 from benchmarks.peers.environments import SCRATCH, python_of
 from benchmarks.questions import learnt
 from benchmarks.setting import PATHS, Setting, read, setting, write
-from benchmarks.speed import environment, run
+from benchmarks.speed import environment
 from eval.bootstrap import episode_weights, interval, ratio_draws
+from pipelines import told_in_one_line
 from twinforge.errors import UserError
 from twinforge.files import read_json, sha256, write_json
 from twinforge.model.adapter import load_adapter, save_adapter
@@ -158,4 +159,5 @@ def alone(path: Path) -> Iterator[int]:
 
 
 if __name__ == "__main__":
-    run(main)
+    with told_in_one_line():
+        main()

@@ -14,7 +14,8 @@ from benchmarks import tables
 from benchmarks.machine import machine, peak_flops
 from benchmarks.questions import asked
 from benchmarks.setting import Questions, Setting, read, setting, write
-from benchmarks.speed import Figures, Way, agreement, command, measured, rate, run
+from benchmarks.speed import Figures, Way, agreement, command, measured, rate
+from pipelines import told_in_one_line
 from twinforge.sectors.energy import TEMPLATES
 
 SECONDS = 90.0  # a window; two of each kind are three minutes
@@ -81,4 +82,5 @@ def _said(one: Figures) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    run(main)
+    with told_in_one_line():
+        main()

@@ -17,7 +17,7 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks import tables
 from benchmarks.machine import machine, peak_flops
 from benchmarks.setting import Setting, read, setting
-from benchmarks.speed import run
+from pipelines import told_in_one_line
 from twinforge.model.adapter import one_precision
 from twinforge.model.base import load_base
 from twinforge.model.lower import lower_states, upper_only
@@ -138,4 +138,5 @@ def _about(here: Setting) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    run(main)
+    with told_in_one_line():
+        main()

@@ -24,7 +24,8 @@ from benchmarks.machine import machine, peak_flops
 from benchmarks.peers.environments import SCRATCH
 from benchmarks.questions import asked, stretched
 from benchmarks.setting import Setting, read, setting, write
-from benchmarks.speed import Running, Way, command, run
+from benchmarks.speed import Running, Way, command
+from pipelines import told_in_one_line
 from twinforge.files import replacing
 from twinforge.sectors.energy import TEMPLATES
 
@@ -129,4 +130,5 @@ def random_base(like: Path, name: str, shape: tuple[int, int, int, int, int], dt
 
 
 if __name__ == "__main__":
-    run(main)
+    with told_in_one_line():
+        main()

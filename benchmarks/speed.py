@@ -8,7 +8,7 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -163,15 +163,3 @@ def command(about: str | None, seconds: float) -> float:
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=seconds, help=f"of a window (default {seconds:g})")
     return float(parser.parse_args().seconds)
-
-
-def run(main: Callable[[], None]) -> None:
-    """Run a command: one line for a user's mistake (exit 2), 130 when interrupted."""
-    try:
-        main()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("interrupted; run again", file=sys.stderr)
-        sys.exit(130)

@@ -14,7 +14,8 @@ from benchmarks.machine import machine, peak_flops
 from benchmarks.peers.environments import SCRATCH
 from benchmarks.questions import learnt
 from benchmarks.setting import Questions, Setting, read, setting, write
-from benchmarks.speed import Figures, Way, command, measured, rate, run
+from benchmarks.speed import Figures, Way, command, measured, rate
+from pipelines import told_in_one_line
 
 SECONDS = 180.0
 OURS, FACTORY, TRL = "twinforge", "LLaMA-Factory", "TRL SFTTrainer"
@@ -68,4 +69,5 @@ def summary(figures: dict[str, Figures], here: Setting, questions: Questions, pe
 
 
 if __name__ == "__main__":
-    run(main)
+    with told_in_one_line():
+        main()

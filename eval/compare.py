@@ -21,17 +21,7 @@ from twinforge.manifest import verify
 
 FILE = "scores.parquet"
 LEVEL = 0.025  # either tail of a 95 % interval
-WHOLE = (
-    "accuracy",
-    "log_score",
-    "set_f1",
-    "interval_score",
-    "coverage",
-    "width",
-    "answered",
-    "answered_wrong",
-    "regret",
-)
+WHOLE = ("log_score", "set_f1", "interval_score", "coverage", "width", "answered", "answered_wrong", "regret")
 WIDTH = 120
 
 
@@ -59,7 +49,7 @@ def compare(first: pd.DataFrame, second: pd.DataFrame) -> list[Comparison]:
             "package both twins from the same lake"
         )
     skills = [_Asked(skill, "accuracy") for skill in sorted(a["skill"].unique())]
-    asked = [_Asked("all", "accuracy"), *skills, *(_Asked("all", name) for name in WHOLE[1:])]
+    asked = [_Asked("all", "accuracy"), *skills, *(_Asked("all", name) for name in WHOLE)]
     found = [compare_measure(b, a, each, LEVEL) for each in asked]
     return [row for row in found if row.gain is not None]
 

@@ -160,6 +160,12 @@ def mean_of(rows: pd.DataFrame, values: pd.Series, sample: Sample) -> Estimate:
     return Estimate(float(values.mean()), draws, len(rows), rows["episode"].nunique())
 
 
+def share_entry(name: str, rows: pd.DataFrame, values: pd.Series, sample: Sample) -> Entry:
+    """One share of the rows, by its name in metrics.json."""
+    found = mean_of(rows, values, sample)
+    return entry(found, _share_bounds(found), better(name))
+
+
 def cell(rows: pd.DataFrame, sample: Sample) -> Cell:
     """All measures of all models over the scored rows of one cell."""
     unit = unit_of(rows)

@@ -8,7 +8,8 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -191,8 +192,15 @@ def run(main: Callable[[str], None]) -> None:
     parser.add_argument("sector", metavar="SECTOR", help="a sector with a recipe: recipes/SECTOR.yaml, e.g. energy")
     sector = parser.parse_args().sector
     _end_with_dvc()
-    try:
+    with told_in_one_line():
         main(sector)
+
+
+@contextmanager
+def told_in_one_line() -> Iterator[None]:
+    """End the command: one line for a user's mistake (exit 2), 130 when interrupted."""
+    try:
+        yield
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

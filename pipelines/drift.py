@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -128,9 +129,13 @@ def answer_streams(paths: Paths, questions: Mapping[str, pd.DataFrame], seed: in
     calm = questions["calibration"]
     rng = np.random.default_rng(seed)
 
+    @cache
+    def losses(model: str, split: str) -> np.ndarray:
+        return _losses(paths, questions[split], model)
+
     def strangeness(model: str, judge: str, split: str) -> np.ndarray:
         """(n,) normal quantiles of the p-values of a model's answers among the judge's calm ones of the same skill and kind."""
-        own, known = _losses(paths, questions[split], model), _losses(paths, calm, judge)
+        own, known = losses(model, split), losses(judge, "calibration")
         group, groups = (rows["skill"] + "/" + rows["kind"] for rows in (questions[split], calm))
         found = np.full(len(own), np.nan)
         for name in group.unique():

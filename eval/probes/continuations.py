@@ -28,9 +28,8 @@ def continuation_logs(
     for text, ways in zip(texts, continuations, strict=True):
         start = tokenizer(text, add_special_tokens=False)["input_ids"]
         told = [tokenizer(way, add_special_tokens=False)["input_ids"] for way in ways]
-        lines = [
-            [start[-1], *ids[:-1]] for ids in told
-        ]  # the text's last token leads each branch, to read what follows it
+        # the text's last token leads each branch, to read what follows it
+        lines = [[start[-1], *ids[:-1]] for ids in told]
         trees.append(Tree(np.array(start[:-1]), tuple(Branch.line(line, range(len(line))) for line in lines)))
         targets.append(told)
     found: list[np.ndarray] = []

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from eval.bootstrap import interval, share_interval, smallest_difference
+from eval.bootstrap import interval, smallest_difference
 from eval.evidence import Evidence, Measures, Result
-from eval.measures import Cell, Sample, better, entry, mean_of
+from eval.measures import Cell, Entry, Sample, better, entry, mean_of, share_entry
 from twinforge.errors import UserError
 
 BASE = "base"
@@ -71,25 +71,22 @@ def _cell(rows: pd.DataFrame, sample: Sample) -> Cell:
     result: Cell = {}
     base = rows[rows["model"] == BASE].set_index("item")
     for model, own in rows.groupby("model", sort=False):
-        right = mean_of(own, own["right"], sample)
-        bounds = share_interval(right.value, right.draws, right.n, right.episodes)
-        result.setdefault("accuracy", {})[str(model)] = entry(right, bounds, better("accuracy"))
-        surprise = mean_of(own, own["surprise"], sample)
-        result.setdefault("surprise", {})[str(model)] = entry(
-            surprise, interval(surprise.draws, surprise.episodes), better("surprise")
-        )
+        found = {
+            "accuracy": share_entry("accuracy", own, own["right"], sample),
+            "surprise": _mean("surprise", own, own["surprise"], sample),
+        }
         if model != BASE:
-            then = base.loc[own["item"]]
-            lost = mean_of(own, pd.Series(then["right"].to_numpy() - own["right"].to_numpy()), sample)
-            error = float(np.nanstd(lost.draws, ddof=1))
-            result.setdefault("accuracy_forgotten", {})[str(model)] = entry(
-                lost,
-                interval(lost.draws, lost.episodes),
-                better("accuracy_forgotten"),
-                smallest=smallest_difference(error, lost.n, lost.episodes),
-            )
-            more = mean_of(own, pd.Series(own["surprise"].to_numpy() - then["surprise"].to_numpy()), sample)
-            result.setdefault("surprise_gained", {})[str(model)] = entry(
-                more, interval(more.draws, more.episodes), better("surprise_gained")
-            )
+            then = base.loc[own["item"]].set_index(own.index)
+            found["accuracy_forgotten"] = _mean("accuracy_forgotten", own, then["right"] - own["right"], sample, True)
+            found["surprise_gained"] = _mean("surprise_gained", own, own["surprise"] - then["surprise"], sample)
+        for name, figure in found.items():
+            result.setdefault(name, {})[str(model)] = figure
     return result
+
+
+def _mean(name: str, rows: pd.DataFrame, values: pd.Series, sample: Sample, smallest: bool = False) -> Entry:
+    """A mean with its interval; with the smallest difference that would have been seen, if asked."""
+    found = mean_of(rows, values, sample)
+    error = float(np.nanstd(found.draws, ddof=1))
+    more = {"smallest": smallest_difference(error, found.n, found.episodes)} if smallest else {}
+    return entry(found, interval(found.draws, found.episodes), better(name), **more)

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from eval.bootstrap import interval, share_interval, smallest_difference
 from eval.evidence import Evidence, Measures, Result
-from eval.measures import Cell, Entry, Sample, better, entry, mean_of
+from eval.measures import Cell, Entry, Sample, better, entry, mean_of, share_entry
 from eval.probes.robustness import AGAIN, CHANGES
 from eval.scores import SCORE, score
 from twinforge.errors import UserError
@@ -25,10 +25,7 @@ PAIRED = pa.schema(
         ("probe", pa.string()),
         ("original", pa.string()),
         ("right_before", pa.float64()),  # of the question as it stood
-        (
-            "flipped",
-            pa.float64(),
-        ),  # another answer than to the question as it stood; a number: by more than its tolerance
+        ("flipped", pa.float64()),  # another answer than as it stood; a number: by more than its tolerance
     ]
 )
 
@@ -123,14 +120,9 @@ def _cell(rows: pd.DataFrame, sample: Sample) -> Cell:
             "abstention": own["refused"],
         }
         for name, values in shares.items():
-            result.setdefault(name, {})[str(model)] = _share(name, own, values, sample)
+            result.setdefault(name, {})[str(model)] = share_entry(name, own, values, sample)
         result.setdefault("accuracy_lost", {})[str(model)] = _loss(own, sample)
     return result
-
-
-def _share(name: str, rows: pd.DataFrame, values: pd.Series, sample: Sample) -> Entry:
-    found = mean_of(rows, values, sample)
-    return entry(found, share_interval(found.value, found.draws, found.n, found.episodes), better(name))
 
 
 def _loss(rows: pd.DataFrame, sample: Sample) -> Entry:
@@ -148,7 +140,7 @@ def _always(cell: Cell, table: pd.DataFrame, sample: Sample) -> None:
     for model, own in table.groupby("model", sort=False):
         both = own.assign(both=own["right"] * own["right_before"])
         whole = both.groupby("original").agg(both=("both", "min"), episode=("episode", "first"))
-        cell.setdefault("right_always", {})[str(model)] = _share("right_always", whole, whole["both"], sample)
+        cell.setdefault("right_always", {})[str(model)] = share_entry("right_always", whole, whole["both"], sample)
 
 
 def _beside(cell: Cell, evidence: Evidence, probes: pd.DataFrame, sample: Sample) -> None:
@@ -158,4 +150,4 @@ def _beside(cell: Cell, evidence: Evidence, probes: pd.DataFrame, sample: Sample
         rows = answers[answers["question"].isin(originals["id"])]
         if model not in evidence.probe_answers and len(rows):
             scored = score(originals, rows, model, evidence.alpha)
-            cell["accuracy_original"][model] = _share("accuracy_original", scored, scored["right"], sample)
+            cell["accuracy_original"][model] = share_entry("accuracy_original", scored, scored["right"], sample)

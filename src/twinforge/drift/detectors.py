@@ -85,27 +85,22 @@ class _River:
         """The highest rung of the ladder that has alarmed so far, 0 before the first."""
         found, values = np.zeros(len(x)), x.tolist()
         for rung in self.ladder:
-            first = _first(self.make(rung), values)
+            first = next(_alarms(self.make(rung), values), None)
             if first is None:  # a stricter one won't alarm either
                 break
             found[first:] = rung
         return found
 
     def alarms(self, x: np.ndarray, threshold: float) -> list[int]:
-        detector, found = self.make(threshold), []
-        for at, value in enumerate(x.tolist()):
-            detector.update(value)
-            if detector.drift_detected:
-                found.append(at)
-        return found
+        return list(_alarms(self.make(threshold), x.tolist()))
 
 
-def _first(detector: Any, values: Sequence[float]) -> int | None:
+def _alarms(detector: Any, values: Sequence[float]) -> Iterator[int]:
+    """Steps at which a detector of river alarms."""
     for at, value in enumerate(values):
         detector.update(value)
         if detector.drift_detected:
-            return at
-    return None
+            yield at
 
 
 def _adwin(threshold: float) -> Any:
@@ -140,12 +135,7 @@ class _Kswin:
         return found
 
     def alarms(self, x: np.ndarray, threshold: float) -> list[int]:
-        detector, found = drift.KSWIN(alpha=10.0**-threshold, seed=self.seed), []
-        for at, value in enumerate(x.tolist()):
-            detector.update(value)
-            if detector.drift_detected:
-                found.append(at)
-        return found
+        return list(_alarms(drift.KSWIN(alpha=10.0**-threshold, seed=self.seed), x.tolist()))
 
 
 KSWIN = _Kswin()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -64,19 +64,22 @@ def trial(
 
     names : (asset, quantity, dimension) of the k streams. z : (n, k) values of scale 1, NaN where missing.
     """
-    steps = reference.alarms(detector, *names[column][:2], z[:, column])
-    after = [at for at in steps if at >= change]
-    early = any(change - SOON <= at < change for at in steps)
-    if not after:
-        return Trial(len(z) - change, 0, early, float("nan"), "", "")
-    seen = z[: after[0] + 1]
+    found = _timed(reference.alarms(detector, *names[column][:2], z[:, column]), len(z), change)
+    if not found.alarms:
+        return found
+    seen = z[: change + int(found.delay)]
     asset, _, dimension = names[int(np.argmax(deviations(seen, since(seen[:, column]))))]
-    return Trial(len(z) - change, len(after), early, float(after[0] - change + 1), asset, dimension)
+    return replace(found, named_asset=asset, named_dimension=dimension)
 
 
 def vector_trial(reference: Reference, name: str, x: np.ndarray, change: int) -> Trial:
     """The same for a detector of vectors x (n, d), which names nothing."""
-    steps = reference.vector_alarms(name, x)
+    return _timed(reference.vector_alarms(name, x), len(x), change)
+
+
+def _timed(steps: Sequence[int], length: int, change: int) -> Trial:
+    """What alarms at these steps of a stretch come to; nothing is named yet."""
     after = [at for at in steps if at >= change]
     early = any(change - SOON <= at < change for at in steps)
-    return Trial(len(x) - change, len(after), early, float(after[0] - change + 1) if after else float("nan"), "", "")
+    delay = float(after[0] - change + 1) if after else float("nan")
+    return Trial(length - change, len(after), early, delay, "", "")
