@@ -44,6 +44,7 @@ _NUMBER = '{{- text ~ "\\n" ~ low ~ "-" ~ high ~ unit -}}'
 VERDICTS = ("no", "yes", REFUSAL)
 """What is said of each candidate of a set, by the first letters."""
 _EACH = '{{- text ~ "\\nFor each: " ~ labels ~ "\\n" -}}'
+_TEXT = '{{- text ~ "\\nIn a few sentences.\\n" -}}'
 _CANDIDATE = '{{- name ~ (": " ~ note if note else "") ~ "\\n" -}}'
 
 
@@ -142,6 +143,10 @@ class Prompt:
             "descriptions": list(options.values()),
         }
         return self._encode(SPLIT + _CHOICE.strip() + self._tail, question=question)
+
+    def text_ids(self, text: str) -> list[int]:
+        """Tokens of a request for free text."""
+        return self._encode(SPLIT + _TEXT + self._tail, text=text)
 
     def _number_ids(self, text: str, space: AnswerSpace) -> list[int]:
         written = [text.removesuffix(END) for text in space_texts(space)]
