@@ -61,6 +61,10 @@ class Paths:
         """Question table of `train`, `calibration`, `test` or `shift`."""
         return self.curated / f"{split}.parquet"
 
+    def reports_of(self, split: str) -> Path:
+        """Requests for reports of one split; no rows where the sector writes none."""
+        return self.curated / "reports" / f"{split}.parquet"
+
     @property
     def curate_report(self) -> Path:
         return self.curated / "report.json"

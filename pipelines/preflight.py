@@ -5,6 +5,7 @@ from __future__ import annotations
 from transformers.utils import logging
 
 from pipelines import Paths
+from twinforge.claims import REPORT
 from twinforge.errors import UserError
 from twinforge.files import read_table
 from twinforge.model.base import load_base
@@ -31,6 +32,7 @@ def look(file: str, profile: str | None) -> int:
         raise UserError(f"{questions}: no such file; run `dvc repro curate@{recipe.sector}` first")
     train = read_table(questions, QUESTION)
     model, tokenizer = load_base(recipe.model, recipe.compute)
-    found = preflight(prepare(model, tokenizer, train, recipe), paths.scratch)
+    course = prepare(model, tokenizer, train, recipe, read_table(paths.reports_of("train"), REPORT))
+    found = preflight(course, paths.scratch)
     show(found, f"preflight of {file}")
     return 1 if found.refusals else 0

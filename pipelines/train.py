@@ -1,6 +1,6 @@
 """Train: the experts, and the adapter that makes the base model the language-model part of the twin.
 
-Reads the train split; writes models/SECTOR/{experts,adapter}/ and training.json. First a preflight says what the adapter's
+Reads the train split and its reports; writes models/SECTOR/{experts,adapter}/ and training.json. First a preflight says what the adapter's
 training will take and refuses what won't fit; training.json has its forecast beside what came of it. Checkpoints go to the scratch folder,
 so a run that was cut off goes on where it stopped; a changed recipe, data or base starts anew.
 """
@@ -14,6 +14,7 @@ from transformers import set_seed
 from transformers.utils import logging
 
 from pipelines import Paths, run
+from twinforge.claims import REPORT
 from twinforge.errors import UserError
 from twinforge.files import read_json, read_table, sha256, write_json
 from twinforge.model.adapter import save_adapter
@@ -32,16 +33,16 @@ def main(sector: str) -> None:
     logging.disable_progress_bar()
     paths = Paths(sector)
     recipe = read_slice(paths.recipe("train"))
-    questions = paths.questions("train")
+    questions, requests = paths.questions("train"), paths.reports_of("train")
     train = read_table(questions, QUESTION)
     fit_experts(train, recipe.experts, recipe.seed).save(paths.experts)
 
-    hashes = {"data": sha256(questions), "base": weights_hash(base_folder(recipe.model))}
+    hashes = {"data": sha256(questions), "reports": sha256(requests), "base": weights_hash(base_folder(recipe.model))}
     scratch = paths.scratch / "train" / run_key(_read(recipe), *hashes.values())
     forget_others(scratch)
     set_seed(recipe.seed)
     model, tokenizer = load_base(recipe.model, recipe.compute)
-    course = prepare(model, tokenizer, train, recipe)
+    course = prepare(model, tokenizer, train, recipe, read_table(requests, REPORT))
     ahead = _ahead(course, scratch)
     trained = fine_tune(course, scratch)
     save_adapter(trained.model, tokenizer, recipe.model.base, paths.adapter)

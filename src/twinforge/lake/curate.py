@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from twinforge.claims import REPORT
 from twinforge.errors import UserError
 from twinforge.files import replacing
 from twinforge.lake.checks import check_questions
@@ -30,9 +31,11 @@ CountTokens = Callable[[Sequence[str]], np.ndarray]
 
 @dataclass(frozen=True)
 class Curated:
-    """tables : split -> rows of `records.QUESTION`. report : what was dropped and why, and what is left."""
+    """tables : split -> rows of `records.QUESTION`. reports : rows of `claims.REPORT`, one a state of the tables at most.
+    report : what was dropped and why, and what is left."""
 
     tables: dict[str, pd.DataFrame]
+    reports: dict[str, pd.DataFrame]
     report: dict[str, Any]
 
 
@@ -53,27 +56,35 @@ def curate(lake: Lake, sector: Sector, recipe: Any, count_tokens: CountTokens) -
     splits = split_episodes(lake.episodes, **shares, seed=recipe.seed)
     checked = check_readings(lake.observations, sector.SIGNALS, section.jump)
     readings, kept, states = _choose_states(lake, checked.readings, splits)
-    rows = [row for state in _states(lake, readings, kept) for row in _ask(sector, state, splits, recipe)]
+    rows, requests = [], []
+    for state in _states(lake, readings, kept):
+        rows += _ask(sector, state, splits, recipe)
+        requests += _request(sector, state, splits, recipe)
     part_of = Counter(splits.part(readings.keys[i][0]) for i in kept)
     frame, dropped = _sift(_framed(rows), section.questions_per_state, part_of, recipe.seed)
     _refuse_empty(frame, lake.folder, {"states": states, "questions dropped": dropped, "readings": checked.report()})
     check_questions(frame, sector.TEMPLATES)
+    reports = _with_questions(pd.DataFrame(requests, columns=[*REPORT.names, "split"]), frame)
     report = {
         "readings": checked.report(),
         "states": states,
+        "reports": {split: len(rows) for split, rows in reports.items()},
         "questions": {"dropped": dropped, **describe(frame)},
         "context_tokens": _tokens(frame, count_tokens, section.max_context_tokens),
     }
     tables = {split: frame.loc[frame["split"] == split, QUESTION.names].reset_index(drop=True) for split in SPLITS}
-    return Curated(tables, report)
+    return Curated(tables, reports, report)
 
 
 def write_curated(curated: Curated, folder: Path) -> None:
-    """Write one parquet a split and report.json, in place of what stood at `folder`: all of it or nothing."""
+    """Write one parquet a split, one of its reports, and report.json, in place of what stood at `folder`: all of it or nothing."""
     with replacing(folder) as part:
         part.mkdir(parents=True)
         for split, table in curated.tables.items():
             write_frame(table, part / f"{split}.parquet", QUESTION)
+        (part / "reports").mkdir()
+        for split, table in curated.reports.items():
+            write_frame(table, part / "reports" / f"{split}.parquet", REPORT)
         text = json.dumps(curated.report, indent=2, allow_nan=False)
         (part / "report.json").write_text(text + "\n", encoding="utf-8")
 
@@ -117,16 +128,40 @@ def _states(lake: Lake, readings: Readings, kept: np.ndarray) -> Iterator[State]
 
 
 def _ask(sector: Sector, state: State, splits: Splits, recipe: Any) -> list[dict[str, Any]]:
-    split = splits.of[state.episode]
+    added = _place(state, splits)
     rng = seeded(recipe.seed, state.episode, state.time)
-    rows = sector.questions(state, "train" if split == "train" else "any", rng, recipe)
-    added = {
+    rows = sector.questions(state, "train" if added["split"] == "train" else "any", rng, recipe)
+    return [{**row, **added, "id": question_id(state.episode, state.time, row["asked"], row["text"])} for row in rows]
+
+
+def _request(sector: Sector, state: State, splits: Splits, recipe: Any) -> list[dict[str, Any]]:
+    """The request for a report about a state, where the sector writes reports; what is known goes with those to be judged."""
+    if not hasattr(sector, "report"):
+        return []
+    added = _place(state, splits)
+    train = added["split"] == "train"
+    rng = seeded(recipe.seed, "report", state.episode, state.time)
+    row = sector.report(state, "train" if train else "any", rng, recipe)
+    if row is None:
+        return []
+    known = [] if train else row["known"]
+    return [{**row, **added, "known": known, "id": question_id(state.episode, state.time, "report", row["text"])}]
+
+
+def _place(state: State, splits: Splits) -> dict[str, Any]:
+    return {
         "episode": state.episode,
         "time": state.time,
-        "split": split,
+        "split": splits.of[state.episode],
         "validation": splits.part(state.episode) == "validation",
     }
-    return [{**row, **added, "id": question_id(state.episode, state.time, row["asked"], row["text"])} for row in rows]
+
+
+def _with_questions(reports: pd.DataFrame, questions: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The reports on states of which a question was kept, by split."""
+    kept = pd.MultiIndex.from_frame(questions[["episode", "time"]])
+    rows = reports[pd.MultiIndex.from_frame(reports[["episode", "time"]]).isin(kept)]
+    return {split: rows.loc[rows["split"] == split, REPORT.names].reset_index(drop=True) for split in SPLITS}
 
 
 def _framed(rows: list[dict[str, Any]]) -> pd.DataFrame:

@@ -148,6 +148,10 @@ class Prompt:
         """Tokens of a request for free text."""
         return self._encode(SPLIT + _TEXT + self._tail, text=text)
 
+    def reference_ids(self, text: str) -> list[int]:
+        """Tokens of a text as a model is to write it, with the token that ends its turn."""
+        return [*self.tokenizer(text, add_special_tokens=False)["input_ids"], self.character_ids[END]]
+
     def _number_ids(self, text: str, space: AnswerSpace) -> list[int]:
         written = [text.removesuffix(END) for text in space_texts(space)]
         unit = f" {space.unit}" if space.unit else ""

@@ -123,6 +123,8 @@ class Train(Section):
     grad_clip: Positive = 1.0
     number_weight: NonNegative = 1.0
     """Weight of the loss on numbers beside the loss on choices."""
+    report_weight: NonNegative = 4.0
+    """Weight of the loss on a report beside that on a choice: it holds some eight statements."""
 
 
 class Experts(Section):

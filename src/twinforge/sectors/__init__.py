@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel
 
+from twinforge.claims import Claim
 from twinforge.errors import UserError
 from twinforge.records import AnswerSpace, Kind, Signal
 
@@ -180,6 +181,15 @@ class Sector(Protocol):
 
         `context` is written for it; its truth is NaN also when `state.outcomes` does not know it.
         """
+        ...
+
+    def report(self, state: State, phrasing: str, rng: np.random.Generator, recipe: Any) -> dict[str, Any] | None:
+        """A request for a report about one state (optional): a dict of `claims.REPORT` without id, episode, time, split and
+        validation; None where the state does not allow one. `phrasing` as in `questions`."""
+        ...
+
+    def claims(self, text: str) -> list[Claim]:
+        """What a free text claims (with `report`)."""
         ...
 
     def streams(self, recipe: Any) -> Streams:

@@ -53,7 +53,13 @@ class Trained:
     record: dict[str, Any]
 
 
-def prepare(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, train: pd.DataFrame, recipe: Any) -> Course:
+def prepare(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    train: pd.DataFrame,
+    recipe: Any,
+    reports: pd.DataFrame | None = None,
+) -> Course:
     """Put a fresh adapter on the base and make trees of the rows of `train` outside its validation share.
 
     Parameters
@@ -61,6 +67,7 @@ def prepare(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, train: p
     model, tokenizer : from `model.base.load_base`.
     train : records.QUESTION, the train split.
     recipe : the train stage's slice: seed, lora, train, compute, budget.epochs.
+    reports : claims.REPORT, the train split's, where the sector writes reports.
 
     Raises
     ------
@@ -68,7 +75,8 @@ def prepare(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, train: p
         No question to learn from, or a layer count or target the base does not have.
     """
     prompt = Prompt.of(tokenizer)
-    lesson = lessons(prompt, train[~train["validation"]], recipe.train.number_weight)
+    learnt = train[~train["validation"]]
+    lesson = lessons(prompt, learnt, recipe.train.number_weight, reports, recipe.train.report_weight)
     steps = max(1, math.ceil(math.ceil(len(lesson) / recipe.compute.batch_trees) * recipe.budget.epochs))
     torch.manual_seed(recipe.seed)
     adapted = adapt(model, recipe.lora, recipe.compute.gradient_checkpointing)

@@ -15,6 +15,7 @@ from twinforge.model.answers import question_branch
 from twinforge.model.few_shot import answer_ids
 from twinforge.model.prompt import Prompt
 from twinforge.model.tree import Branch, Tree, pack
+from twinforge.records import asked_text
 
 MAX_BRANCHES = 16  # of one tree: a state with more questions gives several
 
@@ -37,11 +38,18 @@ class Lesson:
     questions: tuple[str, ...]
 
 
-def lessons(prompt: Prompt, frame: pd.DataFrame, number_weight: float = 1.0) -> list[Lesson]:
-    """Training trees of the questions of `frame` (records.QUESTION), one or more a state.
+def lessons(
+    prompt: Prompt,
+    frame: pd.DataFrame,
+    number_weight: float = 1.0,
+    reports: pd.DataFrame | None = None,
+    report_weight: float = 1.0,
+) -> list[Lesson]:
+    """Training trees of the questions of `frame` (records.QUESTION), one or more a state, and of the reports on these states.
 
     Only the answer's tokens are supervised: the letter of a choice, each character of a number, or the refusal; of a set
-    each candidate's letter. A question weighs 1 (a number `number_weight`), shared equally by its answer's tokens.
+    each candidate's letter; of a report (claims.REPORT) its reference and the end of the turn. A question weighs 1 (a number
+    `number_weight`, a report `report_weight`), shared equally by its answer's tokens.
 
     Raises
     ------
@@ -50,27 +58,41 @@ def lessons(prompt: Prompt, frame: pd.DataFrame, number_weight: float = 1.0) -> 
     """
     if frame.empty:
         raise UserError("train: no question to learn from; curate more days (`budget.states_per_day`, `lake.days`)")
+    by_state = dict(iter(reports.groupby("context", sort=False))) if reports is not None else {}
     made = []
     for context, questions in frame.groupby("context", sort=False):
+        parts = [_part(prompt, question, number_weight) for _, question in questions.iterrows()]
+        if context in by_state:
+            parts += [_report(prompt, report, report_weight) for _, report in by_state[context].iterrows()]
         ids = np.array(prompt.context_ids(str(context)))
-        for start in range(0, len(questions), MAX_BRANCHES):
-            made.append(_lesson(prompt, ids, questions.iloc[start : start + MAX_BRANCHES], number_weight))
+        made += [_lesson(ids, parts[start : start + MAX_BRANCHES]) for start in range(0, len(parts), MAX_BRANCHES)]
     return made
 
 
-def _lesson(prompt: Prompt, context: np.ndarray, questions: pd.DataFrame, number_weight: float) -> Lesson:
-    branches, targets, weights = [], [], []
-    for _, question in questions.iterrows():
-        number, answer = question["kind"] == "number", answer_ids(prompt, question)
-        branches.append(_number(prompt, question, answer) if number else question_branch(prompt, question)[0])
-        targets += answer
-        weights += [(number_weight if number else 1.0) / len(answer)] * len(answer)
-    return Lesson(Tree(context, tuple(branches)), np.array(targets), np.array(weights), tuple(questions["id"]))
+_Part = tuple[str, Branch, list[int], float]
+"""A question's id, its branch, the tokens to be learnt, and what it weighs."""
 
 
-def _number(prompt: Prompt, question: pd.Series, answer: list[int]) -> Branch:
-    """A number's question with the true characters but for the last, read where each is due."""
-    asked = prompt.question_ids(question)
+def _lesson(context: np.ndarray, parts: Sequence[_Part]) -> Lesson:
+    names, branches, answers, weights = zip(*parts, strict=True)
+    each = [np.full(len(answer), weight / len(answer)) for answer, weight in zip(answers, weights, strict=True)]
+    return Lesson(Tree(context, branches), np.concatenate(answers), np.concatenate(each), names)
+
+
+def _part(prompt: Prompt, question: pd.Series, number_weight: float) -> _Part:
+    answer = answer_ids(prompt, question)
+    if question["kind"] == "number":
+        return str(question["id"]), _line(prompt.question_ids(question), answer), answer, number_weight
+    return str(question["id"]), question_branch(prompt, question)[0], answer, 1.0
+
+
+def _report(prompt: Prompt, report: pd.Series, weight: float) -> _Part:
+    answer = prompt.reference_ids(str(report["reference"]))
+    return str(report["id"]), _line(prompt.text_ids(asked_text(report)), answer), answer, weight
+
+
+def _line(asked: list[int], answer: list[int]) -> Branch:
+    """A question with the true tokens but for the last, read where each is due."""
     return Branch.line(asked + answer[:-1], range(len(asked) - 1, len(asked) + len(answer) - 1))
 
 

@@ -16,8 +16,9 @@ import pandas as pd
 
 from twinforge.records import KNOWLEDGE
 from twinforge.sectors import Episode, State, Streams
-from twinforge.sectors.energy import plan
+from twinforge.sectors.energy import plan, reports
 from twinforge.sectors.energy import questions as asking
+from twinforge.sectors.energy.claims import claims
 from twinforge.sectors.energy.contingency import Solver
 from twinforge.sectors.energy.crosscheck import crosscheck as compare
 from twinforge.sectors.energy.days import simulate
@@ -95,6 +96,11 @@ def ask(state: State, template: str, slots: Mapping[str, str], wording: str, rec
     return asking.ask(state, _grid_of(state, recipe), template, slots, wording)
 
 
+def report(state: State, phrasing: str, rng: np.random.Generator, recipe: Any) -> dict[str, Any] | None:
+    """A request for a situation report on one line (see `twinforge.sectors.Sector`)."""
+    return reports.report(state, _grid_of(state, recipe), phrasing, rng)
+
+
 def streams(recipe: Any) -> Streams:
     """Line loadings beside the estimator's, demands and wind beside the calendar's; known changes of each (see `watch`)."""
     return watched(_today(recipe), _settings(recipe), recipe)
@@ -133,6 +139,6 @@ def _typical(grid: Grid, count: int) -> Injections:
 
 
 __all__ = [
-    "CLAUSES", "NAME", "SIGNALS", "TEMPLATES", "Settings", "ask", "check", "episode_count", "episodes", "knowledge", "questions",
-    "streams",
+    "CLAUSES", "NAME", "SIGNALS", "TEMPLATES", "Settings", "ask", "check", "claims", "episode_count", "episodes", "knowledge",
+    "questions", "report", "streams",
 ]  # fmt: skip

@@ -129,7 +129,7 @@ def _word(template: Template, slots: Slots, phrasing: str, rng: np.random.Genera
 
 def _answerable(view: View, rng: np.random.Generator) -> list[Asked]:
     """Two questions a skill, where the readings allow them: they share one text, so a second one costs little."""
-    pair = _pair(view, rng, by_band=rng.random() < 0.5)
+    pair = pair_of(view, rng)
     remedies = [key for key, v in view.action_estimates.items() if not np.isnan(v)]
     outage = min((o for o, _ in remedies), default="")
     acting = _pick(rng, [name for o, name in remedies if o == outage and name != NOTHING])
@@ -202,8 +202,9 @@ def _pick(rng: np.random.Generator, names: list[str]) -> str:
     return names[int(rng.integers(len(names)))] if names else ""
 
 
-def _pair(view: View, rng: np.random.Generator, by_band: bool) -> tuple[str, str] | None:
+def pair_of(view: View, rng: np.random.Generator) -> tuple[str, str] | None:
     """An (outage, line) pair: every band of the estimate as likely, or three in four with a change the outage causes."""
+    by_band = rng.random() < 0.5
     pairs = [p for p in view.estimates if p[0] in view.loading and p[1] in view.loading and view.estimates[p] > 5]
     if not pairs:
         return None
