@@ -22,7 +22,9 @@ class Evidence:
     sets : model -> columns `eval.scores.SETS`, for models that are calibrated; alpha : promised miscoverage;
     resamples, seed : of the bootstrap; probes : `eval.probes.PROBE` columns, the suites' extra questions;
     probe_answers : model -> `records.ANSWER` columns, the answers to them; general : `eval.probes.general.GENERAL` columns;
-    drift : `twinforge.drift.trial.RUN` columns, what the detectors made of known changes.
+    drift : `twinforge.drift.trial.RUN` columns, what the detectors made of known changes;
+    reports : `twinforge.claims.REPORT` columns and `split`; texts : report, model, sample, text and tokens of what was written;
+    claims : `twinforge.claims.CLAIM` columns, and whether the twin's calibration stands for the claim (`kept`).
     """
 
     questions: pd.DataFrame
@@ -35,6 +37,9 @@ class Evidence:
     probe_answers: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     general: pd.DataFrame = field(default_factory=pd.DataFrame)
     drift: pd.DataFrame = field(default_factory=pd.DataFrame)
+    reports: pd.DataFrame = field(default_factory=pd.DataFrame)
+    texts: pd.DataFrame = field(default_factory=pd.DataFrame)
+    claims: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 @dataclass(frozen=True)

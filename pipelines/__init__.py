@@ -94,6 +94,19 @@ class Paths:
         return self._at("models", "drift_reference.json")
 
     @property
+    def texts(self) -> Path:
+        """Reports in free text and what they claim."""
+        return self._at("data/texts")
+
+    @property
+    def written(self) -> Path:
+        return self.texts / "texts.parquet"
+
+    @property
+    def claims(self) -> Path:
+        return self.texts / "claims.parquet"
+
+    @property
     def drift(self) -> Path:
         """What the detectors made of calm and of known changes."""
         return self._at("data/drift")

@@ -1,6 +1,6 @@
 """Evaluate: every suite on the stored answers, and the curves and plots of the report.
 
-Reads the curated questions, data/answers/SECTOR/, data/probes/SECTOR/, data/drift/SECTOR/, the twin's answers, its weights and
+Reads the curated questions, data/answers/SECTOR/, data/probes/SECTOR/, data/texts/SECTOR/, data/drift/SECTOR/, the twin's answers, its weights and
 thresholds; writes reports/SECTOR/metrics.json, summary.json (the few figures that `dvc metrics` shows), suites/ (a row a question
 and model, or a stretch and detector) and plots/ (CSV for `dvc plots`, PNG, SVG).
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
@@ -22,6 +23,7 @@ from eval.suites import SUITES
 from pipelines import Paths, run
 from pipelines.integrate import MODELS
 from twinforge.agents.integration import Integration
+from twinforge.claims import CLAIM, REPORT, TEXT
 from twinforge.conformal.calibration import Calibration, Promises, calibrate, covered
 from twinforge.conformal.following import follow_rows
 from twinforge.conformal.rows import answered
@@ -76,9 +78,13 @@ def load(paths: Paths) -> Evidence:
     probes = read_table(paths.probe_questions, PROBE)
     told = probe_answers(paths, probes, answers)
     general, drift = read_table(paths.probe_general, GENERAL), read_table(paths.drift_runs, RUN)
+    requests = [read_table(paths.reports_of(split), REPORT).assign(split=split) for split in SPLITS]
+    claims = read_table(paths.claims, CLAIM)
+    kept = stored.claims.keep(claims["log"].to_numpy(float)) if stored.claims else np.zeros(len(claims), bool)
     return Evidence(
-        questions, answers, sets, stored.alpha, recipe.evaluate.resamples, recipe.seed, probes, told, general, drift
-    )
+        questions, answers, sets, stored.alpha, recipe.evaluate.resamples, recipe.seed, probes, told, general, drift,
+        pd.concat(requests, ignore_index=True), read_table(paths.written, TEXT), claims.assign(kept=kept),
+    )  # fmt: skip
 
 
 def probe_answers(paths: Paths, probes: pd.DataFrame, answers: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from eval.evidence import Evidence, Result
-from eval.suites import drift, forgetting, quality, robustness
+from eval.suites import drift, forgetting, hallucination, quality, robustness
 
 SUITES: dict[str, Callable[[Evidence], Result]] = {
     "quality": quality.run,
+    "hallucination": hallucination.run,
     "robustness": robustness.run,
     "forgetting": forgetting.run,
     "drift": drift.run,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 
 from twinforge.records import SLACK
@@ -42,6 +42,21 @@ REPORT = pa.schema(
         ("reference", pa.string()),  # the report that the truth writes
         ("rule", pa.string()),  # the report that the operator's rule writes, from the signals alone
         ("known", pa.list_(FACT)),  # what state and simulator know; empty for train
+    ]
+)
+TEXT = pa.schema(
+    [
+        ("report", pa.string()),
+        ("model", pa.string()),
+        ("sample", pa.int64()),  # 0 is the one that counts
+        ("text", pa.string()),
+        (
+            "starts",
+            pa.list_(pa.int64()),
+        ),  # of each token, the characters before it; empty where no model wrote the text
+        ("logs", pa.list_(pa.float64())),  # log-probability of each token
+        ("entropies", pa.list_(pa.float64())),  # nats
+        ("tokens", pa.int64()),  # read and written
     ]
 )
 CLAIM = pa.schema(
@@ -130,7 +145,7 @@ def _says(fact: Fact, claim: Claim) -> bool:
     return fact.unit == claim.unit and abs(fact.value - claim.value) <= fact.tolerance + SLACK
 
 
-def facts_of(report: Mapping[str, Any]) -> list[Fact]:
+def facts_of(report: pd.Series) -> list[Fact]:
     """What is known for one row of `REPORT`."""
     return [Fact(**fact) for fact in report["known"]]
 

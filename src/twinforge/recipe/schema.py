@@ -299,6 +299,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "train": ("sector", "seed", "model", "lora", "train", "experts", "compute", "budget.epochs"),
     "answer": ("sector", "seed", "model", "compute", "budget.few_shot_sample", "budget.shots"),
     "probe": ("sector", "seed", "model", "compute", "budget.probe_states"),
+    "write": ("sector", "module", "seed", "model", "compute", "budget.probe_states"),
     "integrate": ("sector", "seed", "integrate"),
     "calibrate": ("sector", "seed", "calibrate"),
     "drift": ("sector", "module", "seed", "lake", "model.base", "model.revision", "drift"),
