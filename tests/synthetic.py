@@ -25,6 +25,7 @@ def question(n: int, episode: str, asked: str, **values: Any) -> dict[str, Any]:
         "step": 1.0,
         "tolerance": 0.0,
         "payoff": [],
+        "harm": [],
         "validation": False,
         "gold": [],
         "gold_total": 0,

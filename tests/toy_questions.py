@@ -70,12 +70,12 @@ def _row(
     readable = not any(math.isnan(state.get(*reading)) for reading in body.pop("needs"))
     known = readable and all(slots[slot] in _choices(kind) for slot, kind in template.slots.items())
     if not known:
-        body.update(truth=math.nan, payoff=[], gold=[], evidence="the asset or its reading is not there")
+        body.update(truth=math.nan, payoff=[], harm=[], gold=[], evidence="the asset or its reading is not there")
     row = {
         "skill": template.skill if known else "unanswerable", "asked": template.skill, "template": template.name,
         "context": context(state), "facts": "", "notes": [], "text": phrase.format(**slots), "kind": space.kind, "options": list(space.options),
         "unit": space.unit, "low": space.low, "high": space.high, "step": space.step, "tolerance": space.tolerance,
-        "payoff": [], "persistence": math.nan, "copy": math.nan, "rule": math.nan, "rule_defined": True,
+        "payoff": [], "harm": [], "persistence": math.nan, "copy": math.nan, "rule": math.nan, "rule_defined": True,
         "gold": [], "gold_total": 0, "rule_gold": [],
     }  # fmt: skip
     row |= body
@@ -184,10 +184,14 @@ def _act(state: State, slots: Mapping[str, str], options: tuple[str, ...]) -> di
         on, gain = state.get(pump, "status"), 0.6 * water.PUMPS[i] / water.AREA[1]
         effect |= {f"start {pump}": gain * (1 - on), f"stop {pump}": -gain * on}
     guess = [base + effect[option] for option in options]
-    payoff = [-abs(_true(state, "action", option, 2, "tank B") - target) for option in options]
+    level, idle = (
+        [_true(state, "action", option, 2, "tank B") for option in names] for names in (options, ["do nothing"])
+    )
+    payoff, limit = [-abs(one - target) for one in level], state.get("tank B", "limit")
+    harm = [2 if one > limit >= idle[0] else int(abs(one - target) > abs(idle[0] - target)) for one in level]
     miss = [abs(g - target) for g in guess]
     known = not any(math.isnan(value) for value in payoff)
-    return {"truth": float(np.argmax(payoff)) if known else math.nan, "payoff": payoff if known else [],
+    return {"truth": float(np.argmax(payoff)) if known else math.nan, "payoff": payoff if known else [], "harm": harm if known else [],
             "rule": math.nan if any(map(math.isnan, miss)) else float(np.argmin(miss)),
             "needs": [("tank B", "level"), ("valve V1", "flow")], "evidence": "each action simulated for 2 h",
             "features": [[g, m, target, float(ACTIONS.index(o))] for g, m, o in zip(guess, miss, options, strict=True)]}  # fmt: skip

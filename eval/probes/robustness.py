@@ -75,7 +75,7 @@ def _shuffled(state: Sequence[Row], words: Words, rng: np.random.Generator) -> l
 def in_order(row: Row, order: Sequence[int]) -> Row:
     """The question with its options in another order, and with them all that speaks of options by their place."""
     place = np.argsort(order)
-    whole = [name for name in ("options", "notes", "payoff", "features") if len(row[name]) == len(order)]
+    whole = [name for name in ("options", "notes", "payoff", "harm", "features") if len(row[name]) == len(order)]
     moved: Row = {name: [row[name][i] for i in order] for name in whole}
     for name in ("gold", "rule_gold"):
         moved[name] = sorted(int(place[i]) for i in row[name])

@@ -19,6 +19,7 @@ Kind = Literal["choice", "number", "entities"]
 SKILLS = ("what-if", "forecast", "diagnosis", "standard", "dependency", "recommend", "unanswerable")
 SPLITS = ("train", "calibration", "test", "shift")
 SLACK = 1e-9  # float noise allowed where a number is held against its tolerance
+HARMS = ("none", "worse than doing nothing", "newly breaks a clause")  # what an action does to the system
 REFUSAL = "unknown"  # short: every question pays for its tokens
 
 
@@ -199,6 +200,7 @@ QUESTION = pa.schema(
         ("persistence", pa.float64()),  # NaN: not defined here (same for copy)
         ("copy", pa.float64()),
         ("payoff", pa.list_(pa.float64())),  # recommend only: value of each option to the operator, higher is better
+        ("harm", pa.list_(pa.int64())),  # recommend only: what taking each option does, by `HARMS`
         ("validation", pa.bool_()),  # train only: belongs to the validation share (whole episodes)
     ]
 )

@@ -39,7 +39,7 @@ def states(count: int, episodes: int, seed: int = 0) -> pd.DataFrame:
             {"asked": "forecast", "text": f"What percent does line {lines[1]} carry later?", "truth": float(loads[4]), "copy": float(loads[0]), **number},
             {"asked": "forecast", "text": f"What percent does line L{70 + at % 9} carry?", "truth": np.nan, **number},
             {"asked": "diagnosis", "options": options, "notes": [f"+{i}" for i in range(4)], "truth": float(rng.integers(4)),
-             "features": [[float(i)] for i in range(4)], "payoff": [0.0, 1.0, 2.0, 3.0], "text": "Which line reads wrong?"},
+             "features": [[float(i)] for i in range(4)], "payoff": [0.0, 1.0, 2.0, 3.0], "harm": [0, 1, 2, 0], "text": "Which line reads wrong?"},
             {"asked": "dependency", "kind": "entities", "options": [str(d) for d in demands[:5]], "gold": [1, 4], "gold_total": 2, "rule_gold": [0],
              "truth": 2.0, "text": f"Who goes dark if {lines[2]} trips? It is {rng.integers(5, 60)} km long."},
         ]  # fmt: skip

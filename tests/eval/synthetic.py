@@ -82,6 +82,7 @@ def _row(
         "persistence": np.nan,
         "copy": other,
         "payoff": list(payoff) if asked == "recommend" and known else [],
+        "harm": [0, 1, 2, 0] if asked == "recommend" and known else [],
         "validation": False,
         "split": split,
     }

@@ -61,6 +61,7 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "rows of features: give one": (CHOICE, {"features": [[1.0], [2.0]]}),
     "rows of features of 3 and of 12": (CHOICE, {"features": [[1.0, 2.0, 3.0]]}),
     "3 payoffs for 4 options": ({"skill": "recommend"}, {"payoff": [1.0, 2.0, 3.0]}),
+    "harm .0, 0, 3, 0.: give one of 0 to 2": ({"skill": "recommend"}, {"harm": [0, 0, 3, 0]}),
     "not the option with the highest": ({"skill": "recommend", "truth": 0.0}, {"payoff": [0.0, 0.0, 0.1, 0.0]}),
     "gold .2.: give indices of its 2 candidates once each": (SET, {"gold": [2], "gold_total": 1, "truth": 1.0}),
     "rule_gold .0, 0.: give indices of its 2 candidates once each": (SET, {"rule_gold": [0, 0]}),

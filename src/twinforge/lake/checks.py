@@ -11,7 +11,7 @@ from typing import Any, cast, get_args
 import pandas as pd
 
 from twinforge.errors import UserError
-from twinforge.records import SKILLS, AnswerSpace, Kind
+from twinforge.records import HARMS, SKILLS, AnswerSpace, Kind
 from twinforge.sectors import Template
 
 Row = Mapping[str, Any]
@@ -64,6 +64,8 @@ def _mistakes(row: Row) -> Iterator[str]:
         yield f"{rows} rows of features: give one (not for entities), or one an option"
     if len(row["notes"]) not in (0, len(space.options)):
         yield f"{len(row['notes'])} notes for {len(space.options)} options"
+    if len(row["harm"]) not in (0, len(space.options)) or set(row["harm"]) - set(range(len(HARMS))):
+        yield f"harm {list(row['harm'])}: give one of 0 to {len(HARMS) - 1} for each of {len(space.options)} options"
     if len(row["payoff"]) not in (0, len(space.options)):
         yield f"{len(row['payoff'])} payoffs for {len(space.options)} options"
     elif row["skill"] == "recommend" and row["kind"] == "choice" and not _best(row):

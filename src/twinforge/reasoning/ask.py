@@ -154,7 +154,7 @@ def _blank() -> dict[str, Any]:
         "rule_gold": [],
     }
     unknown = dict.fromkeys(("truth", "rule", "persistence", "copy"), math.nan)
-    return {**empty, **unknown, "rule_defined": False, "payoff": [], "validation": False}
+    return {**empty, **unknown, "rule_defined": False, "payoff": [], "harm": [], "validation": False}
 
 
 def _identity(episode: str, moment: pd.Timestamp, row: Mapping[str, Any]) -> dict[str, Any]:

@@ -51,7 +51,19 @@ def test_every_change_is_asked_and_every_probe_is_a_sound_question(probes: pd.Da
 def test_what_a_change_does_not_speak_of_stays(probes: pd.DataFrame, questions: pd.DataFrame) -> None:
     told = {"context", "facts", "text", "evidence", "options", "notes", "id"}
     numbers = {"unit", "low", "high", "step", "tolerance", "truth", "rule", "persistence", "copy"}
-    moved = {"truth", "gold", "rule_gold", "rule", "persistence", "copy", "payoff", "features", "options", "notes"}
+    moved = {
+        "truth",
+        "gold",
+        "rule_gold",
+        "rule",
+        "persistence",
+        "copy",
+        "payoff",
+        "harm",
+        "features",
+        "options",
+        "notes",
+    }
     for change in CHANGES:
         may = told | {"asked in other unit": numbers, "options shuffled": moved}.get(change.name, set())
         rows = pairs(probes, questions, change.name)
@@ -70,7 +82,7 @@ def test_truth_moves_with_its_option(probes: pd.DataFrame, questions: pd.DataFra
             assert new["options"][int(new["truth"])] == old["options"][int(old["truth"])]
         for name in ("gold", "rule_gold"):
             assert {new["options"][i] for i in new[name]} == {old["options"][i] for i in old[name]}
-        for name in ("notes", "payoff", "features"):
+        for name in ("notes", "payoff", "harm", "features"):
             if len(old[name]) > 1:
                 before = dict(zip(old["options"], map(str, old[name]), strict=True))
                 assert before == dict(zip(new["options"], map(str, new[name]), strict=True))
@@ -78,7 +90,14 @@ def test_truth_moves_with_its_option(probes: pd.DataFrame, questions: pd.DataFra
 
 @given(st.permutations(range(4)), st.integers(0, 3))
 def test_an_order_undone_is_the_question_as_it_stood(order: list[int], truth: int) -> None:
-    row: dict[str, Any] = {"kind": "choice", "options": list("abcd"), "notes": [], "payoff": [], "features": [[0.0]]}
+    row: dict[str, Any] = {
+        "kind": "choice",
+        "options": list("abcd"),
+        "notes": [],
+        "payoff": [],
+        "harm": [],
+        "features": [[0.0]],
+    }
     row |= {"truth": float(truth), "rule": np.nan, "persistence": np.nan, "copy": np.nan, "gold": [], "rule_gold": []}
     back = in_order(in_order(row, order), np.argsort(order).tolist())
     assert str({**back, "order": []}) == str({**row, "order": []})

@@ -225,6 +225,20 @@ def test_actions_stand_in_order_of_name_and_the_best_pays_most(asked: list[tuple
     assert cost(NOTHING) == 0 < cost("open L1") < cost("curtail W1") < cost("halve demand D1")
 
 
+def test_harm_is_what_the_simulator_says_beside_doing_nothing(asked: list[tuple[State, Row]]) -> None:
+    harms: Counter[int] = Counter()
+    for state, row in of(asked, "action"):
+        outage = slots_of(row)["outage"]
+        o = state.outcomes[state.outcomes["kind"] == "action"].set_index(["cause", "quantity"])["value"]
+        effect, lost = ([o[f"{outage}|{a}", q] for a in row["options"]] for q in ("worst_loading", "lost_mw"))
+        assert len(row["harm"]) == len(row["options"]) and row["harm"][-1] == 0
+        for harm, after, dark in zip(row["harm"], effect, lost, strict=True):
+            assert (harm == 2) == (after > 100 >= effect[-1])
+            assert harm or (after <= effect[-1] + 1 and dark <= lost[-1] + 1)
+        harms.update(row["harm"])
+    assert harms[0] > harms[1] > 0 and harms[2] > 0
+
+
 RULE = {
     "risk": (0.75, 0.97), "loading": (0.8, 0.99), "ahead": (0.35, 0.7), "failure": (0.5, 0.85), "fault": (0.8, 1.0),
     "suspect": (0.75, 1.0), "clause": (0.8, 0.99), "met": (0.8, 0.99), "supply": (0.98, 1.0), "action": (0.8, 1.0),

@@ -22,6 +22,7 @@ NAN = math.nan
 HORIZONS = {"1": 1.0, "4": 4.0}
 NONE = "none"
 NOTHING = "do nothing"
+RATED, TOLD = 100.0, 1.0  # percent; percent and MW
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Draft:
     persistence: float = NAN
     copy: float = NAN
     payoff: tuple[float, ...] = ()
+    harm: tuple[int, ...] = ()
     gold: tuple[int, ...] = ()
     rule_gold: tuple[int, ...] = ()
 
@@ -225,8 +227,19 @@ def action(view: View, slots: Slots) -> Draft:
     known = not any(math.isnan(p) for p in payoff)
     evidence = ", ".join(f"{a}: {number(effects[a])} %" for a in options)
     return Draft(
-        space, float(np.argmax(payoff)) if known else NAN, evidence, rows, float(np.argmin(estimates)), payoff=payoff if known else ()
+        space, float(np.argmax(payoff)) if known else NAN, evidence, rows, float(np.argmin(estimates)), payoff=payoff if known else (),
+        harm=tuple(_harm(effect[a], lost[a], effect[NOTHING], lost[NOTHING]) for a in options) if known else (),
     )  # fmt: skip
+
+
+def _harm(effect: float, lost: float, undisturbed: float, already: float) -> int:
+    """What an action does beside doing nothing (`records.HARMS`), from the highest loadings (percent) and the lost demand (MW).
+
+    An overload where there was none breaks the thermal clause. A rise of less than `TOLD` is none: no sensor tells it.
+    """
+    if effect > RATED >= undisturbed:
+        return 2
+    return int(effect > undisturbed + TOLD or lost > already + TOLD)
 
 
 def remedy(view: View, slots: Slots) -> Draft:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -72,6 +72,13 @@ def ask(state: State, grid: Grid, template: str, slots: Mapping[str, str], wordi
     return _row(view, asked, context(view), wording)
 
 
+def ahead(state: State, grid: Grid, lines: Sequence[str]) -> list[dict[str, Any]]:
+    """What each line carries in an hour, asked of one state in words that training knows."""
+    view, template = View(state, grid), BY_NAME["ahead"]
+    text, slots = context(view), [{"line": line, "hours": "1"} for line in lines]
+    return [_row(view, (template, named, ()), text, template.phrasings[0].format(**named)) for named in slots]
+
+
 def with_estimate(state: State, grid: Grid, outage: str, line: str) -> State:
     """The state with the linear estimate of one more pair, from the readings; as it is where these don't allow it."""
     key, names = (f"{outage}>{line}", "estimate"), list(grid.lines["name"])
@@ -118,6 +125,7 @@ def _draft(draft: Draft) -> dict[str, Any]:
         "truth": draft.truth, "gold": list(draft.gold), "gold_total": whole,
         "evidence": draft.evidence, "features": draft.features, "rule": draft.rule, "rule_gold": list(draft.rule_gold),
         "rule_defined": draft.rule_defined, "persistence": draft.persistence, "copy": draft.copy, "payoff": list(draft.payoff),
+        "harm": list(draft.harm),
     }  # fmt: skip
 
 
