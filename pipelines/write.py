@@ -20,13 +20,13 @@ from twinforge.model.adapter import load_adapter
 from twinforge.model.base import base_folder, load_base, weights_hash
 from twinforge.model.prompt import Prompt
 from twinforge.model.write import Style, write
-from twinforge.reasoning.reporting import claims_of, request_ids
+from twinforge.reasoning.reporting import MOST, claims_of, request_ids
 from twinforge.recipe import read_slice
 from twinforge.records import KNOWLEDGE
 from twinforge.sectors import load_sector
 from twinforge.training.checkpoints import forget_others, run_key
 
-MOST, SAMPLES = 96, 3  # tokens of a report, and further samples of it
+SAMPLES = 3  # further ones of a report
 BATCH = 32  # texts a pass
 
 

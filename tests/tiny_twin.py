@@ -90,7 +90,7 @@ def write_recipe(root: Path, base: Path, days: int = 14) -> None:
 def build(root: Path) -> Path:
     """Run the stages under `root`, a random adapter in place of training; returns the packaged twin's folder."""
     from eval.scores import SCORE, score
-    from pipelines import Paths, calibrate, curate, integrate, lake, package, resolve
+    from pipelines import Paths, calibrate, curate, integrate, lake, package, resolve, write
     from twinforge.artifact import answers_of
     from twinforge.drift.reference import Reference
     from twinforge.files import read_table, write_json, write_table
@@ -121,6 +121,7 @@ def build(root: Path) -> Path:
         write_table(answers_of(network, tokenizer, rows, 8), paths.answers_of("llm"), ANSWER)
         for name in NAMES:
             write_table(experts.answer(name, rows), paths.answers_of(name), ANSWER)
+        write.main("toy")
         integrate.main("toy")
         calibrate.main("toy")
         Reference(2000).save(paths.drift_reference)

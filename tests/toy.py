@@ -12,6 +12,7 @@ import pandas as pd
 from tests import toy_water as water
 from tests.toy_days import Day
 from tests.toy_questions import ask, context, questions
+from tests.toy_reports import claims, report, request
 from tests.toy_terms import CAUSES, CLAUSES, NAME, PUMPS, SIGNALS, TANKS, TEMPLATES, Settings
 from twinforge.records import KNOWLEDGE
 from twinforge.sectors import Episode
@@ -46,6 +47,6 @@ def episodes(recipe: Any) -> Iterator[Episode]:
 
 
 __all__ = [
-    "CLAUSES", "NAME", "SIGNALS", "TEMPLATES", "Settings", "ask", "check", "context", "episode_count", "episodes", "knowledge",
-    "questions",
+    "CLAUSES", "NAME", "SIGNALS", "TEMPLATES", "Settings", "ask", "check", "claims", "context", "episode_count", "episodes",
+    "knowledge", "questions", "report", "request",
 ]  # fmt: skip

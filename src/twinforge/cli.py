@@ -208,13 +208,16 @@ def _ask(arguments: argparse.Namespace) -> int:
     _quiet()
     from twinforge.artifact import Twin
     from twinforge.reasoning.ask import ask
-    from twinforge.reasoning.show import show_questions, show_reply, show_states
+    from twinforge.reasoning.brief import brief
+    from twinforge.reasoning.show import show_brief, show_questions, show_reply, show_states
 
     twin = Twin.open(arguments.twin, arguments.base)
     if arguments.states:
         show_states(twin)
     elif arguments.questions or not arguments.question:
         show_questions(twin)
+    elif report := brief(twin, arguments.question, arguments.state):
+        show_brief(report)
     else:
         show_reply(ask(twin, arguments.question, arguments.state))
     return 0

@@ -23,6 +23,7 @@ STAGES = (
     "train",
     "answer",
     "probe",
+    "write",
     "integrate",
     "calibrate",
     "drift",
@@ -70,4 +71,8 @@ def test_from_a_recipe_to_a_twin_that_answers(tmp_path: Path, monkeypatch: pytes
         "llm",
         "boost",
     }
+    reports = read_json(paths.metrics)["hallucination"]["test"]["all"]
+    assert (
+        set(reports["told"]) == {"twin", "llm", "base", "base-few", "rule"} and reports["wrong"]["rule"]["value"] < 0.6
+    )
     assert {"options shuffled", "lines reordered", "hidden instruction"} < set(robust)

@@ -13,6 +13,7 @@ from twinforge.model.prompt import Prompt
 from twinforge.records import asked_text
 
 Parse = Callable[[str], list[Claim]]
+MOST = 96  # tokens of a report
 CLOSE = 0.05  # numbers that differ by less than this share of the larger, or by one, claim the same
 
 

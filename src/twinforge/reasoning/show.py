@@ -12,7 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from twinforge.artifact import Twin
+from twinforge.claims import WRONG
 from twinforge.reasoning.ask import Claim, Reply, number_text, phrasebook
+from twinforge.reasoning.brief import Brief
 from twinforge.reasoning.situation import stored
 from twinforge.records import REFUSAL, AnswerSpace, set_text
 
@@ -34,6 +36,29 @@ def show_reply(reply: Reply, console: Console | None = None) -> None:
         rows.add_row(label, value)
     title = Text(reply.wording or str(reply.question["text"]), style="bold")
     console.print(Panel(rows, title=title, title_align="left", box=box.ROUNDED, expand=False))
+
+
+def show_brief(report: Brief, console: Console | None = None) -> None:
+    """A report, with a blank for each statement that the twin does not stand for."""
+    console = console or Console()
+    rows = Table.grid(padding=(0, 2))
+    rows.add_column(style="dim", no_wrap=True)
+    rows.add_column()
+    rows.add_row("report", report.shown or "(nothing)")
+    rows.add_row("stands for", _promise(report))
+    if report.statuses:
+        told = zip(report.claims, report.kept, report.statuses, strict=True)
+        wrong = [f"{report.text[c.start : c.end]} ({status})" for c, keep, status in told if keep and status in WRONG]
+        rows.add_row("truth", f"wrong among them: {', '.join(wrong)}" if wrong else "nothing wrong among them")
+    rows.add_row("", f"{report.seconds:.1f} s")
+    console.print(Panel(rows, title=Text(report.wording, style="bold"), title_align="left", expand=False))
+
+
+def _promise(report: Brief) -> str:
+    if math.isnan(report.level):
+        return "nothing: reports were not calibrated"
+    kept, asked = sum(report.kept), len(report.claims)
+    return f"{kept} of {asked} statements; all of them right in {report.level:.0%} of reports"
 
 
 def show_demo(replies: Sequence[Reply], console: Console | None = None) -> None:

@@ -188,6 +188,10 @@ class Sector(Protocol):
         validation; None where the state does not allow one. `phrasing` as in `questions`."""
         ...
 
+    def request(self, state: State, wording: str, recipe: Any) -> dict[str, Any] | None:
+        """The same (with `report`) in an operator's own words; None where they ask for no report."""
+        ...
+
     def claims(self, text: str) -> list[Claim]:
         """What a free text claims (with `report`)."""
         ...

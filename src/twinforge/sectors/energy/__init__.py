@@ -101,6 +101,11 @@ def report(state: State, phrasing: str, rng: np.random.Generator, recipe: Any) -
     return reports.report(state, _grid_of(state, recipe), phrasing, rng)
 
 
+def request(state: State, wording: str, recipe: Any) -> dict[str, Any] | None:
+    """A request for a situation report in an operator's own words."""
+    return reports.request(state, _grid_of(state, recipe), wording)
+
+
 def streams(recipe: Any) -> Streams:
     """Line loadings beside the estimator's, demands and wind beside the calendar's; known changes of each (see `watch`)."""
     return watched(_today(recipe), _settings(recipe), recipe)
@@ -140,5 +145,5 @@ def _typical(grid: Grid, count: int) -> Injections:
 
 __all__ = [
     "CLAUSES", "NAME", "SIGNALS", "TEMPLATES", "Settings", "ask", "check", "claims", "episode_count", "episodes", "knowledge",
-    "questions", "report", "streams",
+    "questions", "report", "request", "streams",
 ]  # fmt: skip

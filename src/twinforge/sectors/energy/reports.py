@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -11,10 +12,10 @@ import numpy as np
 
 from twinforge.claims import EXISTS, Fact
 from twinforge.sectors import State
-from twinforge.sectors.energy.builders import ahead, loading
+from twinforge.sectors.energy.builders import HORIZONS, ahead, loading
 from twinforge.sectors.energy.context import context, number
 from twinforge.sectors.energy.grid import Grid
-from twinforge.sectors.energy.questions import pair_of
+from twinforge.sectors.energy.questions import pair_of, with_estimate
 from twinforge.sectors.energy.standards import CLAUSES
 from twinforge.sectors.energy.templates import LOADING
 from twinforge.sectors.energy.view import View
@@ -35,6 +36,12 @@ REQUESTS = (
 )
 HELD_OUT = ("Brief the next shift on {line}: at present, {hours} h from now, and if {outage} trips.",)
 
+ASKED = {
+    "report": re.compile(r"\b(?:report|situation|write up|brief)\b", re.I),
+    "outage": re.compile(r"\b(?:outage of|without|should|if|after) (L\d+)\b", re.I),
+    "hours": re.compile(r"\b(\d+) h(?:ours?)?\b"),
+}
+
 
 def report(state: State, grid: Grid, phrasing: str, rng: np.random.Generator) -> dict[str, Any] | None:
     """A request for a report on one line with all that `claims.REPORT` wants but id, episode, time, split and validation.
@@ -54,15 +61,38 @@ def report(state: State, grid: Grid, phrasing: str, rng: np.random.Generator) ->
         slots["line"] = f"L{int(rng.integers(len(grid.lines) + 1, 400))}"
     if premise == "missing":
         slots["line"] = str(rng.choice(gone))
-    truth, rule = _truth(view, slots), _rule(view, slots)
+    truth = _truth(view, slots)
     if premise in ("none", "true", "false") and any(math.isnan(v) for v in truth.values()):
         return None
     wordings = REQUESTS + (HELD_OUT if phrasing == "any" else ())
     lead, trap = _premise(premise, slots, truth, rng)
+    return _row(view, slots, premise, trap, lead + str(rng.choice(wordings)).format(**slots))
+
+
+def request(state: State, grid: Grid, wording: str) -> dict[str, Any] | None:
+    """The same for an operator's own words, where they ask for a report on a line and an outage."""
+    found = {name: pattern.search(wording) for name, pattern in ASKED.items()}
+    if not (found["report"] and found["outage"]):
+        return None
+    outage = next(name for name in found["outage"].groups() if name)
+    others = [name for name in re.findall(r"\bL\d+\b", wording) if name != outage]
+    hours = found["hours"].group(1) if found["hours"] else "1"
+    if not others or hours not in HORIZONS:
+        return None
+    slots = {"outage": outage, "line": others[0], "hours": hours}
+    state = with_estimate(state, grid, outage, others[0])
+    view = View(state, grid)
+    lines = set(grid.lines["name"])
+    premise = "absent" if others[0] not in lines else "missing" if others[0] not in view.loading else "none"
+    return _row(view, slots, premise, {"absent": EXISTS, "missing": "loading"}.get(premise, ""), wording)
+
+
+def _row(view: View, slots: Slots, premise: str, trap: str, wording: str) -> dict[str, Any]:
+    truth = _truth(view, slots)
     return {
-        "context": context(view), "facts": facts(view, slots), "text": lead + str(rng.choice(wordings)).format(**slots),
+        "context": context(view), "facts": facts(view, slots), "text": wording,
         "premise": premise, "trap_asset": slots["line"] if trap else "", "trap_quantity": trap,
-        "reference": written(slots, truth, premise), "rule": written(slots, rule, "none"),
+        "reference": written(slots, truth, premise), "rule": written(slots, _rule(view, slots), "none"),
         "known": [asdict(fact) for fact in _known(view, slots, truth, premise)],
     }  # fmt: skip
 

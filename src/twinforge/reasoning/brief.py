@@ -1,0 +1,78 @@
+"""A report in free text from a packaged twin, with what the twin doesn't stand for left out."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from twinforge.artifact import Twin
+from twinforge.claims import Claim, check, facts_of
+from twinforge.model.prompt import Prompt
+from twinforge.model.write import Style, write
+from twinforge.reasoning.reporting import MOST, request_ids, sureness
+from twinforge.reasoning.situation import situation
+from twinforge.sectors import load_sector
+
+BLANK = "[?]"
+
+
+@dataclass(frozen=True)
+class Brief:
+    """A written report.
+
+    text : as the language model wrote it; claims, kept : what it states, and whether the twin stands for it. level : share of reports
+    in which all kept claims are right, as promised; NaN where nothing was calibrated, and then nothing is kept.
+    statuses : of each claim, by the record; empty where what follows the state is not known.
+    """
+
+    wording: str
+    text: str
+    claims: tuple[Claim, ...]
+    kept: tuple[bool, ...]
+    level: float
+    statuses: tuple[str, ...]
+    seconds: float
+
+    @property
+    def shown(self) -> str:
+        """The text with `BLANK` in place of every claim that the twin does not stand for."""
+        text = self.text
+        for claim, keep in sorted(zip(self.claims, self.kept, strict=True), key=lambda pair: -pair[0].start):
+            if not keep and not np.isnan(claim.value):
+                text = text[: claim.start] + BLANK + text[claim.end :]
+        return text
+
+
+def brief(twin: Twin, wording: str, state: str = "1") -> Brief | None:
+    """Write a report where an operator's words ask for one; None where they don't, or where the state is no more than a text.
+
+    state : as for `ask.ask`.
+
+    Raises
+    ------
+    UserError
+        The state can't be had.
+    """
+    plugin: Any = load_sector(twin.recipe.module)
+    if not hasattr(plugin, "request"):
+        return None
+    where = situation(twin, state)
+    row = plugin.request(where.state, wording, twin.recipe) if where.state else None
+    if row is None:
+        return None
+    begin = time.perf_counter()
+    model, tokenizer = twin.model
+    prompt, report = Prompt.of(tokenizer), pd.Series(row)
+    text = write(model, prompt, [request_ids(prompt, report)], Style(MOST), 1).iloc[0]
+    claims = tuple(plugin.claims(text["text"]))
+    fitted = twin.calibration.claims
+    scores = np.array([sureness(claim, text)["log"] for claim in claims])
+    kept = fitted.keep(scores) if fitted and len(claims) else np.zeros(len(claims), bool)
+    names = set(twin.knowledge["subject"])
+    statuses = tuple(check(claim, facts_of(report), names) for claim in claims) if where.known else ()
+    level = 1 - fitted.alpha if fitted else np.nan
+    return Brief(wording, text["text"], claims, tuple(map(bool, kept)), level, statuses, time.perf_counter() - begin)
