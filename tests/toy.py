@@ -11,6 +11,7 @@ import pandas as pd
 
 from tests import toy_water as water
 from tests.toy_days import Day
+from tests.toy_dimensions import keep
 from tests.toy_questions import ask, context, questions
 from tests.toy_terms import CAUSES, CLAUSES, NAME, PUMPS, SIGNALS, TANKS, TEMPLATES, Settings
 from twinforge.records import KNOWLEDGE
@@ -46,6 +47,6 @@ def episodes(recipe: Any) -> Iterator[Episode]:
 
 
 __all__ = [
-    "CLAUSES", "NAME", "SIGNALS", "TEMPLATES", "Settings", "ask", "check", "context", "episode_count", "episodes", "knowledge",
-    "questions",
+    "CLAUSES", "NAME", "SIGNALS", "TEMPLATES", "Settings", "ask", "check", "context", "episode_count", "episodes", "keep",
+    "knowledge", "questions",
 ]  # fmt: skip

@@ -123,6 +123,10 @@ class Train(Section):
     grad_clip: Positive = 1.0
     number_weight: NonNegative = 1.0
     """Weight of the loss on numbers beside the loss on choices."""
+    mask: Share = 0.15
+    """Share of the states of which some dimensions tell nothing, so that a missing one is known; 0 masks none."""
+    shuffle: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Share of the choices whose options stand in another order, so that they are known by their words; 0 moves none."""
 
 
 class Experts(Section):
@@ -294,7 +298,7 @@ EVERYTHING = tuple(Recipe.model_fields)
 STAGES: dict[str, tuple[str, ...]] = {
     "lake": ("sector", "module", "seed", "lake", "budget.states_per_day"),
     "curate": ("sector", "module", "seed", "lake.system", "curate", "model.base", "model.revision"),
-    "train": ("sector", "seed", "model", "lora", "train", "experts", "compute", "budget.epochs"),
+    "train": ("sector", "module", "seed", "model", "lora", "train", "experts", "compute", "budget.epochs"),
     "answer": ("sector", "seed", "model", "compute", "budget.few_shot_sample", "budget.shots"),
     "probe": ("sector", "seed", "model", "compute", "budget.probe_states"),
     "integrate": ("sector", "seed", "integrate"),

@@ -33,7 +33,7 @@ VALIDATED = 100  # questions of the validation share answered at the end of trai
 class Course:
     """What is to be learnt, and the model that will: base, fresh adapter on it, trees.
 
-    train : records.QUESTION, the train split; lessons : of its rows outside the validation share.
+    train : records.QUESTION, the train split; lessons : of what is learnt.
     """
 
     model: PeftModel
@@ -53,14 +53,21 @@ class Trained:
     record: dict[str, Any]
 
 
-def prepare(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, train: pd.DataFrame, recipe: Any) -> Course:
-    """Put a fresh adapter on the base and make trees of the rows of `train` outside its validation share.
+def prepare(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    train: pd.DataFrame,
+    recipe: Any,
+    learnt: pd.DataFrame | None = None,
+) -> Course:
+    """Put a fresh adapter on the base and make trees of what is to be learnt.
 
     Parameters
     ----------
     model, tokenizer : from `model.base.load_base`.
     train : records.QUESTION, the train split.
     recipe : the train stage's slice: seed, lora, train, compute, budget.epochs.
+    learnt : the rows of `train` outside its validation share as they are learnt (`augment.augmented`); None: as they stand.
 
     Raises
     ------
@@ -68,7 +75,8 @@ def prepare(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, train: p
         No question to learn from, or a layer count or target the base does not have.
     """
     prompt = Prompt.of(tokenizer)
-    lesson = lessons(prompt, train[~train["validation"]], recipe.train.number_weight)
+    learnt = train[~train["validation"]] if learnt is None else learnt
+    lesson = lessons(prompt, learnt, recipe.train.number_weight)
     steps = max(1, math.ceil(math.ceil(len(lesson) / recipe.compute.batch_trees) * recipe.budget.epochs))
     torch.manual_seed(recipe.seed)
     adapted = adapt(model, recipe.lora, recipe.compute.gradient_checkpointing)

@@ -21,6 +21,7 @@ from twinforge.sectors.energy import questions as asking
 from twinforge.sectors.energy.contingency import Solver
 from twinforge.sectors.energy.crosscheck import crosscheck as compare
 from twinforge.sectors.energy.days import simulate
+from twinforge.sectors.energy.dimensions import keep
 from twinforge.sectors.energy.grid import Grid, Injections, load_grid
 from twinforge.sectors.energy.settings import Settings
 from twinforge.sectors.energy.signals import SIGNALS
@@ -133,6 +134,6 @@ def _typical(grid: Grid, count: int) -> Injections:
 
 
 __all__ = [
-    "CLAUSES", "NAME", "SIGNALS", "TEMPLATES", "Settings", "ask", "check", "episode_count", "episodes", "knowledge", "questions",
-    "streams",
+    "CLAUSES", "NAME", "SIGNALS", "TEMPLATES", "Settings", "ask", "check", "episode_count", "episodes", "keep", "knowledge",
+    "questions", "streams",
 ]  # fmt: skip
