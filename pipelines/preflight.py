@@ -11,6 +11,8 @@ from twinforge.files import read_table
 from twinforge.model.base import load_base
 from twinforge.recipe import load_recipe
 from twinforge.records import QUESTION
+from twinforge.sectors import load_sector
+from twinforge.training.augment import augmented
 from twinforge.training.finetune import prepare
 from twinforge.training.show import show
 from twinforge.training.trial import preflight
@@ -32,7 +34,9 @@ def look(file: str, profile: str | None) -> int:
         raise UserError(f"{questions}: no such file; run `dvc repro curate@{recipe.sector}` first")
     train = read_table(questions, QUESTION)
     model, tokenizer = load_base(recipe.model, recipe.compute)
-    course = prepare(model, tokenizer, train, recipe, read_table(paths.reports_of("train"), REPORT))
+    rows = train[~train["validation"]]
+    learnt = augmented(rows, load_sector(recipe.module).keep, recipe.train, recipe.seed)
+    course = prepare(model, tokenizer, train, recipe, learnt, read_table(paths.reports_of("train"), REPORT))
     found = preflight(course, paths.scratch)
     show(found, f"preflight of {file}")
     return 1 if found.refusals else 0

@@ -1,6 +1,7 @@
 """Train: the experts, and the adapter that makes the base model the language-model part of the twin.
 
-Reads the train split and its reports; writes models/SECTOR/{experts,adapter}/ and training.json. First a preflight says what the adapter's
+Reads the train split and its reports; writes models/SECTOR/{experts,adapter}/ and training.json. The adapter learns some states
+without some of their dimensions, and choices in another order (`train.mask`, `train.shuffle`). First a preflight says what its
 training will take and refuses what won't fit; training.json has its forecast beside what came of it. Checkpoints go to the scratch folder,
 so a run that was cut off goes on where it stopped; a changed recipe, data or base starts anew.
 """
@@ -21,6 +22,8 @@ from twinforge.model.adapter import save_adapter
 from twinforge.model.base import base_folder, load_base, weights_hash
 from twinforge.recipe import read_slice
 from twinforge.records import QUESTION
+from twinforge.sectors import load_sector
+from twinforge.training.augment import augmented
 from twinforge.training.checkpoints import forget_others, latest, run_key
 from twinforge.training.experts import fit_experts
 from twinforge.training.finetune import Course, fine_tune, prepare
@@ -38,11 +41,14 @@ def main(sector: str) -> None:
     fit_experts(train, recipe.experts, recipe.seed).save(paths.experts)
 
     hashes = {"data": sha256(questions), "reports": sha256(requests), "base": weights_hash(base_folder(recipe.model))}
-    scratch = paths.scratch / "train" / run_key(_read(recipe), *hashes.values())
+    rows = train[~train["validation"]]
+    learnt = augmented(rows, load_sector(recipe.module).keep, recipe.train, recipe.seed)
+    said = learnt.drop(columns="features").to_json(orient="records")
+    scratch = paths.scratch / "train" / run_key(_read(recipe), said, *hashes.values())
     forget_others(scratch)
     set_seed(recipe.seed)
     model, tokenizer = load_base(recipe.model, recipe.compute)
-    course = prepare(model, tokenizer, train, recipe, read_table(requests, REPORT))
+    course = prepare(model, tokenizer, train, recipe, learnt, read_table(requests, REPORT))
     ahead = _ahead(course, scratch)
     trained = fine_tune(course, scratch)
     save_adapter(trained.model, tokenizer, recipe.model.base, paths.adapter)

@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 
 from eval.probes.words import EQUAL, Words, in_other_units, misspelt, renamed, unit_words
+from twinforge.options import Row, another_order, in_order
 
-Row = dict[str, Any]  # records.QUESTION, and `order` where options moved
 Apply = Callable[[Sequence[Row], Words, np.random.Generator], list[Row]]
 NUMBERS = ("low", "high", "step", "tolerance", "truth", "rule", "persistence", "copy")
 HIDDEN = (
@@ -69,20 +69,7 @@ def _again(state: Sequence[Row], words: Words, rng: np.random.Generator) -> list
 
 
 def _shuffled(state: Sequence[Row], words: Words, rng: np.random.Generator) -> list[Row]:
-    return [in_order(row, _another(len(row["options"]), rng)) for row in state if len(row["options"]) > 1]
-
-
-def in_order(row: Row, order: Sequence[int]) -> Row:
-    """The question with its options in another order, and with them all that speaks of options by their place."""
-    place = np.argsort(order)
-    whole = [name for name in ("options", "notes", "payoff", "harm", "features") if len(row[name]) == len(order)]
-    moved: Row = {name: [row[name][i] for i in order] for name in whole}
-    for name in ("gold", "rule_gold"):
-        moved[name] = sorted(int(place[i]) for i in row[name])
-    if row["kind"] == "choice":
-        for name in ("truth", "rule", "persistence", "copy"):
-            moved[name] = row[name] if np.isnan(row[name]) else float(place[int(row[name])])
-    return {**row, **moved, "order": list(order)}
+    return [in_order(row, another_order(len(row["options"]), rng)) for row in state if len(row["options"]) > 1]
 
 
 def _renamed(state: Sequence[Row], words: Words, rng: np.random.Generator) -> list[Row]:
@@ -117,7 +104,7 @@ def _lines(state: Sequence[Row], words: Words, rng: np.random.Generator) -> list
     lines = state[0]["context"].split("\n")
     if len(set(lines)) < 2:
         return []  # nothing to reorder
-    return _in_context(state, "\n".join(lines[i] for i in _another(len(lines), rng)))
+    return _in_context(state, "\n".join(lines[i] for i in another_order(len(lines), rng)))
 
 
 def _typos(state: Sequence[Row], words: Words, rng: np.random.Generator) -> list[Row]:
@@ -179,13 +166,6 @@ def _retold(
 
 def _plain(value: Any) -> Any:
     return [] if value is None else value.tolist() if isinstance(value, np.ndarray) else value
-
-
-def _another(count: int, rng: np.random.Generator) -> list[int]:
-    """A random order of two things or more that is not the one they have."""
-    while (order := rng.permutation(count).tolist()) == list(range(count)):
-        pass
-    return [int(i) for i in order]
 
 
 AGAIN, CONTROL, ATTACK = "asked again", "harmless note", "hidden instruction"

@@ -27,7 +27,7 @@ SECTOR = """
 from pydantic import BaseModel
 class Settings(BaseModel):
     size: int = 1
-NAME = SIGNALS = CLAUSES = TEMPLATES = episodes = episode_count = knowledge = questions = None
+NAME = SIGNALS = CLAUSES = TEMPLATES = episodes = episode_count = knowledge = questions = keep = None
 """
 STAND_IN = """
 import hashlib, json, sys, time
@@ -122,6 +122,7 @@ def build(root: Path, sectors: list[str]) -> Project:
         plugin = root / "src/twinforge/sectors" / sector
         plugin.mkdir()
         (plugin / "__init__.py").write_text(SECTOR)
+        (plugin / "dimensions.py").write_text("")
         text = f"# a comment\nsector: {sector}\nlora:\n  r: 16\nevaluate:\n  resamples: 500\n"
         (root / "recipes" / f"{sector}.yaml").write_text(text)
     for name, stage in stages().items():

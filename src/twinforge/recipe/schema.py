@@ -125,6 +125,10 @@ class Train(Section):
     """Weight of the loss on numbers beside the loss on choices."""
     report_weight: NonNegative = 4.0
     """Weight of the loss on a report beside that on a choice: it holds some eight statements."""
+    mask: Share = 0.15
+    """Share of the states of which some dimensions tell nothing, so that a missing one is known; 0 masks none."""
+    shuffle: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Share of the choices whose options stand in another order, so that they are known by their words; 0 moves none."""
 
 
 class Experts(Section):
@@ -296,7 +300,7 @@ EVERYTHING = tuple(Recipe.model_fields)
 STAGES: dict[str, tuple[str, ...]] = {
     "lake": ("sector", "module", "seed", "lake", "budget.states_per_day"),
     "curate": ("sector", "module", "seed", "lake.system", "curate", "model.base", "model.revision"),
-    "train": ("sector", "seed", "model", "lora", "train", "experts", "compute", "budget.epochs"),
+    "train": ("sector", "module", "seed", "model", "lora", "train", "experts", "compute", "budget.epochs"),
     "answer": ("sector", "seed", "model", "compute", "budget.few_shot_sample", "budget.shots"),
     "probe": ("sector", "seed", "model", "compute", "budget.probe_states"),
     "write": ("sector", "module", "seed", "model", "compute", "budget.probe_states"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol, cast
@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from twinforge.claims import Claim
 from twinforge.errors import UserError
-from twinforge.records import AnswerSpace, Kind, Signal
+from twinforge.records import AnswerSpace, Dimension, Kind, Signal
 
 
 @dataclass(frozen=True)
@@ -196,6 +196,11 @@ class Sector(Protocol):
         """What a free text claims (with `report`)."""
         ...
 
+    def keep(self, questions: pd.DataFrame, dimensions: Set[Dimension]) -> pd.DataFrame:
+        """Question rows (`records.QUESTION`) with what `dimensions` tell and nothing of the others: texts, features, rule; their
+        ids tell what was kept. `twinforge.sectors.dimensions` does it for texts marked by letters."""
+        ...
+
     def streams(self, recipe: Any) -> Streams:
         """Sensors beside what is expected of them, in calm and through known changes (optional: without it, drift is watched
         in the twin's answers and in the questions' wording only)."""
@@ -229,6 +234,7 @@ def load_sector(module: str) -> Sector:
         "episode_count",
         "knowledge",
         "questions",
+        "keep",
     )
     if missing := [part for part in parts if not hasattr(plugin, part)]:
         raise UserError(f"sector module {module!r} lacks {', '.join(missing)}; see twinforge.sectors.Sector")

@@ -33,7 +33,7 @@ VALIDATED = 100  # questions of the validation share answered at the end of trai
 class Course:
     """What is to be learnt, and the model that will: base, fresh adapter on it, trees.
 
-    train : records.QUESTION, the train split; lessons : of its rows outside the validation share.
+    train : records.QUESTION, the train split; lessons : of what is learnt.
     """
 
     model: PeftModel
@@ -58,15 +58,17 @@ def prepare(
     tokenizer: PreTrainedTokenizerBase,
     train: pd.DataFrame,
     recipe: Any,
+    learnt: pd.DataFrame | None = None,
     reports: pd.DataFrame | None = None,
 ) -> Course:
-    """Put a fresh adapter on the base and make trees of the rows of `train` outside its validation share.
+    """Put a fresh adapter on the base and make trees of what is to be learnt.
 
     Parameters
     ----------
     model, tokenizer : from `model.base.load_base`.
     train : records.QUESTION, the train split.
     recipe : the train stage's slice: seed, lora, train, compute, budget.epochs.
+    learnt : the rows of `train` outside its validation share as they are learnt (`augment.augmented`); None: as they stand.
     reports : claims.REPORT, the train split's, where the sector writes reports.
 
     Raises
@@ -75,7 +77,7 @@ def prepare(
         No question to learn from, or a layer count or target the base does not have.
     """
     prompt = Prompt.of(tokenizer)
-    learnt = train[~train["validation"]]
+    learnt = train[~train["validation"]] if learnt is None else learnt
     lesson = lessons(prompt, learnt, recipe.train.number_weight, reports, recipe.train.report_weight)
     steps = max(1, math.ceil(math.ceil(len(lesson) / recipe.compute.batch_trees) * recipe.budget.epochs))
     torch.manual_seed(recipe.seed)

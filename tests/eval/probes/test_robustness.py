@@ -17,8 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eval.probes import PROBE, probes_of, some_states
-from eval.probes.robustness import AGAIN, ATTACK, CHANGES, CONTROL, HIDDEN, NOTE, in_order
+from eval.probes.robustness import AGAIN, ATTACK, CHANGES, CONTROL, HIDDEN, NOTE
 from tests.eval.states import WORDS, states
+from twinforge.options import in_order
 from twinforge.records import QUESTION, space_of
 
 ROOT = Path(__file__).parents[3]

@@ -22,6 +22,7 @@ from twinforge.sectors.energy.claims import claims
 from twinforge.sectors.energy.contingency import Solver
 from twinforge.sectors.energy.crosscheck import crosscheck as compare
 from twinforge.sectors.energy.days import simulate
+from twinforge.sectors.energy.dimensions import keep
 from twinforge.sectors.energy.grid import Grid, Injections, load_grid
 from twinforge.sectors.energy.settings import Settings
 from twinforge.sectors.energy.signals import SIGNALS
@@ -144,6 +145,6 @@ def _typical(grid: Grid, count: int) -> Injections:
 
 
 __all__ = [
-    "CLAUSES", "NAME", "SIGNALS", "TEMPLATES", "Settings", "ask", "check", "claims", "episode_count", "episodes", "knowledge",
-    "questions", "report", "request", "streams",
+    "CLAUSES", "NAME", "SIGNALS", "TEMPLATES", "Settings", "ask", "check", "claims", "episode_count", "episodes", "keep",
+    "knowledge", "questions", "report", "request", "streams",
 ]  # fmt: skip
