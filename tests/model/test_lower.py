@@ -56,7 +56,16 @@ def test_training_on_kept_states_gives_the_same_adapter(tmp_path: Path) -> None:
     recipe = section(
         seed=3,
         lora=lora(),
-        train=section(lr=1e-2, warmup=0.1, weight_decay=0.0, schedule="cosine", grad_clip=1.0, number_weight=1.0),
+        train=section(
+            lr=1e-2,
+            warmup=0.1,
+            weight_decay=0.0,
+            schedule="cosine",
+            grad_clip=1.0,
+            number_weight=1.0,
+            check_every=0,
+            patience=3,
+        ),
         budget=section(epochs=3),
     )
     frame, made = questions(8, validation=0.25), {}

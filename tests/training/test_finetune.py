@@ -32,7 +32,16 @@ def recipe(epochs: float = 1.0, lr: float = 1e-2, **lora: Any) -> SimpleNamespac
     return section(
         seed=3,
         lora=section(**{**vars(LORA), **lora}),
-        train=section(lr=lr, warmup=0.1, weight_decay=0.0, schedule="cosine", grad_clip=1.0, number_weight=1.0),
+        train=section(
+            lr=lr,
+            warmup=0.1,
+            weight_decay=0.0,
+            schedule="cosine",
+            grad_clip=1.0,
+            number_weight=1.0,
+            check_every=0,
+            patience=3,
+        ),
         compute=COMPUTE,
         budget=section(epochs=epochs),
     )

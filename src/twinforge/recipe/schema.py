@@ -41,6 +41,7 @@ Measure = Literal[
     "seconds",
 ]
 Target = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+Tracker = Literal["tensorboard", "mlflow", "wandb"]
 PACKAGED_BASE = "smollm2-135m-instruct"
 PACKAGED_LAYERS = 30
 
@@ -123,6 +124,12 @@ class Train(Section):
     grad_clip: Positive = 1.0
     number_weight: NonNegative = 1.0
     """Weight of the loss on numbers beside the loss on choices."""
+    check_every: Index = 100
+    """Steps between checks on the validation share (some 100 of its questions); 0 checks after the last step only."""
+    patience: Count = 3
+    """Checks without a better log score, after which training stops. The adapter is that of the best check."""
+    report_to: Annotated[tuple[Tracker, ...], Listed] = ("tensorboard",)
+    """Where training can be watched. It changes nothing in the adapter."""
 
 
 class Experts(Section):
