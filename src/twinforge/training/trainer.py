@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from datasets import Dataset
 from peft import PeftModel
-from safetensors import SafetensorError
 from torch.nn import functional
 from tqdm import tqdm
 from transformers import (
@@ -87,6 +86,7 @@ class TreeTrainer(SFTTrainer):
             data_collator=self._collate,
             processing_class=tokenizer,
         )
+        self.processing_class = None  # or every checkpoint would hold the tokenizer
         for parameter in model.parameters():  # TRL makes them bf16 on a four-bit base: small steps would be lost
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()
@@ -193,7 +193,7 @@ class TreeTrainer(SFTTrainer):
         try:
             Trainer._save_checkpoint(self, model, trial)  # TRL's own would also write a model card each time
             seal(run / _PART / name, run / name)
-        except (OSError, SafetensorError, RuntimeError) as error:
+        except Exception as error:  # each library has its own for a write that failed
             shutil.rmtree(run / _PART, ignore_errors=True)
             if not disk_full(error):
                 raise
