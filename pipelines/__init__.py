@@ -82,6 +82,16 @@ class Paths:
         return self._at("models", "training.json")
 
     @property
+    def learning(self) -> Path:
+        """The learning curve as `dvc plots` draws it."""
+        return self._at("reports", "learning.csv")
+
+    @property
+    def logs(self) -> Path:
+        """TensorBoard's files, a folder a run: ignored by git and DVC, kept between runs."""
+        return self._at("runs")
+
+    @property
     def integration(self) -> Path:
         return self._at("models", "integration.json")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from transformers import set_seed
 from transformers.utils import logging
@@ -27,8 +28,10 @@ from twinforge.training.augment import augmented
 from twinforge.training.checkpoints import forget_others, latest, run_key
 from twinforge.training.experts import fit_experts
 from twinforge.training.finetune import Course, fine_tune, prepare
+from twinforge.training.learning import write_learning
 from twinforge.training.preflight import Forecast
 from twinforge.training.show import show
+from twinforge.training.trackers import ready
 from twinforge.training.trial import preflight
 
 
@@ -38,23 +41,26 @@ def main(sector: str) -> None:
     recipe = read_slice(paths.recipe("train"))
     questions, requests = paths.questions("train"), paths.reports_of("train")
     train = read_table(questions, QUESTION)
-    fit_experts(train, recipe.experts, recipe.seed).save(paths.experts)
-
-    hashes = {"data": sha256(questions), "reports": sha256(requests), "base": weights_hash(base_folder(recipe.model))}
     rows = train[~train["validation"]]
     learnt = augmented(rows, load_sector(recipe.module).keep, recipe.train, recipe.seed)
     said = learnt.drop(columns="features").to_json(orient="records")
-    scratch = paths.scratch / "train" / run_key(_read(recipe), said, *hashes.values())
+    hashes = {"data": sha256(questions), "reports": sha256(requests), "base": weights_hash(base_folder(recipe.model))}
+    key = run_key(_deciding(recipe), said, *hashes.values())
+    ready(recipe.train.report_to, paths.logs / key, f"twinforge-{sector}")
+    fit_experts(train, recipe.experts, recipe.seed).save(paths.experts)
+
+    scratch = paths.scratch / "train" / key
     forget_others(scratch)
     set_seed(recipe.seed)
     model, tokenizer = load_base(recipe.model, recipe.compute)
     course = prepare(model, tokenizer, train, recipe, learnt, read_table(requests, REPORT))
     ahead = _ahead(course, scratch)
-    trained = fine_tune(course, scratch)
+    trained = fine_tune(course, scratch, recipe.train.report_to)
     save_adapter(trained.model, tokenizer, recipe.model.base, paths.adapter)
     taken = trained.record["lower_seconds"] + trained.record["seconds"], trained.record["peak_bytes"]
     print(f"train: {ahead.told(*taken)}")
     record = {"base": recipe.model.base, "recipe": _read(recipe), "hashes": hashes, **trained.record}
+    write_learning(trained.record["curve"], trained.record["checks"], paths.learning)
     write_json({**record, "preflight": ahead.beside(*taken)}, paths.training)
 
 
@@ -77,13 +83,19 @@ def _ahead(course: Course, scratch: Path) -> Forecast:
     return found.forecast
 
 
-def _read(recipe: object) -> dict[str, object]:
-    """The values that decide what the adapter becomes, as plain data (the experts' own left out)."""
+def _read(recipe: object) -> dict[str, Any]:
+    """The values that were read, as plain data (the experts' own left out)."""
     return {
         name: value.model_dump(mode="json") if hasattr(value, "model_dump") else value
         for name, value in vars(recipe).items()
         if name != "experts"
     }
+
+
+def _deciding(recipe: object) -> dict[str, Any]:
+    """Those of them that decide what the adapter becomes."""
+    read = _read(recipe)
+    return {**read, "train": {name: value for name, value in read["train"].items() if name != "report_to"}}
 
 
 if __name__ == "__main__":

@@ -64,6 +64,8 @@ def test_training_on_kept_states_gives_the_same_adapter(tmp_path: Path) -> None:
             grad_clip=1.0,
             number_weight=1.0,
             report_weight=4.0,
+            check_every=0,
+            patience=3,
         ),
         budget=section(epochs=3),
     )

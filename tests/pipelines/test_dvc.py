@@ -46,6 +46,8 @@ def main(sector):
         path = Path(out.replace("SECTOR", sector))
         if path.name == "summary.json":
             text = json.dumps(dict(accuracy=dict(twin=int(digest[:4], 16))))
+        elif path.name == "learning.csv":
+            text = "step,nats,model\\n1,2.0,training loss\\n9,1.0,training loss\\n9,1.5,validation\\n"
         else:
             text = digest
         if not path.suffix:
@@ -213,7 +215,7 @@ def test_nothing_changed_runs_nothing_in_five_seconds(project: Project) -> None:
 
 def test_git_sees_no_pipeline_outs_but_the_small_ones(project: Project) -> None:
     tracked = project.run("git", "ls-files").split()
-    names = ("metrics.json", "summary.json", "gate.json", "plots/reliability.csv")
+    names = ("learning.csv", "metrics.json", "summary.json", "gate.json", "plots/reliability.csv")
     kept = {f"reports/alpha/{name}" for name in names}
     assert {file for file in tracked if "/alpha/" in file and not file.startswith("src/")} == kept
 
@@ -244,6 +246,7 @@ def test_experiments_and_diffs(project: Project) -> None:
     project.dvc("plots", "show")
     page = (project.root / "dvc_plots/index.html").read_text()
     assert "As often right as it is sure" in page and "strokeDash" in page
+    assert "Learning" in page and "training loss" in page
     commit(project)
 
 

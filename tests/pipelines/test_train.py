@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import pipelines.answer
 import pipelines.curate
@@ -97,6 +98,26 @@ def test_train_writes_the_adapter_the_experts_and_a_record(trained: dict[str, An
     assert trained["hashes"]["data"] == sha256(PATHS.questions("train")) and trained["base"] == "tiny"
     assert trained["curve"][-1]["loss"] < trained["curve"][0]["loss"]
     assert len(list((PATHS.scratch / "train").iterdir())) == 1  # its own: cut off at its end, the stage is done at once
+    drawn = pd.read_csv(PATHS.learning)
+    loss, checks = (drawn[drawn["model"] == name] for name in ("training loss", "validation"))
+    assert np.allclose(loss["nats"], [entry["loss"] for entry in trained["curve"]], atol=1e-4)
+    assert checks["step"].tolist() == [trained["steps"]] == [trained["best_step"]]
+    assert np.allclose(checks["nats"], -trained["validation"]["log_score"], atol=1e-4)
+
+
+def test_it_can_be_watched_and_that_changes_nothing(trained: dict[str, Any], here: Path) -> None:
+    (run,) = PATHS.logs.iterdir()
+    events = EventAccumulator(str(run)).Reload()
+    shown = {event.step: event.value for event in events.Scalars("train/loss")}
+    assert shown == pytest.approx({entry["step"]: entry["loss"] for entry in trained["curve"]}, rel=1e-6)
+    assert events.Scalars("eval/log_score")[-1].value == pytest.approx(trained["validation"]["log_score"], rel=1e-6)
+    (scratch,) = (PATHS.scratch / "train").iterdir()
+    shutil.rmtree(PATHS.scratch)
+    shutil.rmtree(PATHS.logs)
+    write_toy(here, **settings(train={"report_to": []}))
+    pipelines.train.main("toy")
+    assert sha256(PATHS.adapter / "adapter_model.safetensors") == trained["adapter"]
+    assert not PATHS.logs.exists() and scratch.is_dir()  # the same run by its key: who watches is no part of it
 
 
 def test_forecast_and_what_came_of_it_stand_side_by_side(trained: dict[str, Any], here: Path) -> None:
@@ -136,14 +157,20 @@ def test_a_run_that_does_not_fit_is_not_started(here: Path) -> None:
     assert not list(PATHS.scratch.glob("train/*"))
 
 
-def test_killed_it_goes_on_to_the_same_adapter(trained: dict[str, Any], here: Path) -> None:
+@pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGINT])
+def test_killed_or_interrupted_it_goes_on_to_the_same_adapter(
+    trained: dict[str, Any], here: Path, by: signal.Signals
+) -> None:
     shutil.rmtree(PATHS.scratch)
     process = stage("train", here)
     while not list(PATHS.scratch.glob("train/*/checkpoint-4")):
         assert process.poll() is None, process.stderr and process.stderr.read()
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.send_signal(by)
+    said = process.communicate()[1]
+    if by == signal.SIGINT:
+        assert process.returncode == 130 and "Traceback" not in said
+        assert said.splitlines()[-1] == "interrupted; run again to go on"
     assert list(PATHS.scratch.glob("train/*/checkpoint-*"))
     started = stage("train", here)
     assert "train:   0%" not in started.communicate()[1] and started.returncode == 0

@@ -1,21 +1,15 @@
-"""Training on context trees: it learns, says what it did, goes on after a kill, and stops at a bad number."""
+"""Training on context trees: it learns, says what it did, and stops at a bad number."""
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from tests.model.tiny import COMPUTE, questions, save_tiny, section
+from tests.training.runs import LORA, base, recipe
 from twinforge.errors import UserError
 from twinforge.model.adapter import load_adapter, save_adapter
 from twinforge.model.answers import answer, plan
@@ -24,29 +18,10 @@ from twinforge.model.prompt import Prompt
 from twinforge.training import finetune
 from twinforge.training.finetune import adapt, fine_tune, prepare
 
-TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-LORA = section(r=8, alpha=16.0, dropout=0.1, layers=2, targets=TARGETS, rslora=False)
-
-
-def recipe(epochs: float = 1.0, lr: float = 1e-2, **lora: Any) -> SimpleNamespace:
-    return section(
-        seed=3,
-        lora=section(**{**vars(LORA), **lora}),
-        train=section(
-            lr=lr, warmup=0.1, weight_decay=0.0, schedule="cosine", grad_clip=1.0, number_weight=1.0, report_weight=4.0
-        ),
-        compute=COMPUTE,
-        budget=section(epochs=epochs),
-    )
-
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny(tmp_path_factory.mktemp("base") / "tiny")
-
-
-def base(folder: Path) -> tuple[Any, Any]:
-    return load_base(section(base=str(folder), revision=None, quantization="none"), COMPUTE)
 
 
 def trained(folder: Path, frame: pd.DataFrame, run: Path, **changes: Any) -> finetune.Trained:
@@ -103,47 +78,6 @@ def test_a_loss_that_is_no_number_stops_and_names_the_batch(tiny: Path, tmp_path
     frame = questions(8)
     with pytest.raises(UserError, match=r"step \d+: the loss is nan on the questions \[.*what-if-choice"):
         trained(tiny, frame, tmp_path / "run", lr=1e38, epochs=3)
-
-
-_CHILD = """
-import sys
-from pathlib import Path
-from tests.training.test_finetune import child
-child(*map(Path, sys.argv[1:]))
-"""
-
-
-def child(folder: Path, run: Path, target: Path) -> None:
-    torch.set_num_threads(1)
-    model, tokenizer = base(folder)
-    done = fine_tune(prepare(model, tokenizer, questions(10), recipe(epochs=2)), run)
-    save_adapter(done.model, tokenizer, "base", target)
-
-
-def _train(*paths: Path) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(["src", "."])}
-    return subprocess.Popen(
-        [sys.executable, "-c", _CHILD, *map(str, paths)], env=environment, stderr=subprocess.DEVNULL
-    )
-
-
-def test_killed_it_goes_on_to_the_same_adapter(tiny: Path, tmp_path: Path) -> None:
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    unbroken = _train(tiny, whole, tmp_path / "a")
-    broken = _train(tiny, cut, tmp_path / "b")
-    while not list(cut.glob("checkpoint-4")):
-        assert broken.poll() is None, "ended before it could be killed"
-        time.sleep(0.01)
-    broken.send_signal(signal.SIGKILL)
-    broken.wait()
-    assert not (tmp_path / "b").exists()
-    for torn in cut.glob("checkpoint-4/optimizer.pt"):
-        torn.write_bytes(torn.read_bytes()[:-7])  # as if the disk had lost its end: goes on from step 2
-    assert _train(tiny, cut, tmp_path / "b").wait() == 0 and unbroken.wait() == 0
-    ours, theirs = (load_file(tmp_path / name / "adapter_model.safetensors") for name in "ab")
-    assert ours.keys() == theirs.keys() and any(tensor.abs().max() > 1e-3 for tensor in ours.values())
-    for name, tensor in ours.items():
-        torch.testing.assert_close(tensor, theirs[name], atol=1e-6, rtol=0)
 
 
 def test_four_bit_base_is_the_one_its_adapter_is_scored_on(tmp_path: Path) -> None:

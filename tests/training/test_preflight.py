@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from tests.model.tiny import questions, save_tiny, section, tokenizer
-from tests.training.test_finetune import base, recipe
+from tests.training.runs import base, recipe
 from twinforge.errors import UserError
 from twinforge.model.prompt import Prompt
 from twinforge.training import trial as trials

@@ -41,6 +41,7 @@ Measure = Literal[
     "seconds",
 ]
 Target = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+Tracker = Literal["tensorboard", "mlflow", "wandb"]
 PACKAGED_BASE = "smollm2-135m-instruct"
 PACKAGED_LAYERS = 30
 
@@ -129,6 +130,12 @@ class Train(Section):
     """Share of the states of which some dimensions tell nothing, so that a missing one is known; 0 masks none."""
     shuffle: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Share of the choices whose options stand in another order, so that they are known by their words; 0 moves none."""
+    check_every: Index = 100
+    """Steps between checks on the validation share (some 100 of its questions); 0 checks after the last step only."""
+    patience: Count = 3
+    """Checks without a better log score, after which training stops. The adapter is that of the best check."""
+    report_to: Annotated[tuple[Tracker, ...], Listed] = ("tensorboard",)
+    """Where training can be watched. It changes nothing in the adapter."""
 
 
 class Experts(Section):

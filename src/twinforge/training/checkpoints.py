@@ -41,10 +41,11 @@ def latest(run: Path) -> Path | None:
     return None
 
 
-def keep_newest(run: Path, count: int = 2) -> None:
-    """Remove all but the newest checkpoints (two: should the disk lose the last one)."""
+def keep_newest(run: Path, count: int = 2, best: int | None = None) -> None:
+    """Remove all but the newest checkpoints (two: should the disk lose the last one) and that of the step `best`."""
     for folder in sorted(run.glob("checkpoint-*"), key=_step, reverse=True)[count:]:
-        shutil.rmtree(folder)
+        if _step(folder) != best:
+            shutil.rmtree(folder)
 
 
 def forget_others(run: Path) -> None:

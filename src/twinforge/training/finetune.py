@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,12 @@ from twinforge.model.lora import fused
 from twinforge.model.lower import Lower, lower_states
 from twinforge.model.prompt import Prompt
 from twinforge.records import is_right, membership, space_of
-from twinforge.training.memory import Peak
+from twinforge.training.checks import PREFIX, SCORE, Checks, Entry, best, checks_in
+from twinforge.training.memory import NEVER_KEPT, Peak, ran_out, smaller
 from twinforge.training.trainer import TreeTrainer
 from twinforge.training.trees import Lesson, lessons
 
-VALIDATED = 100  # questions of the validation share answered at the end of training
+VALIDATED = 100  # questions of the validation share that a check asks
 
 
 @dataclass(frozen=True)
@@ -85,31 +87,36 @@ def prepare(
     return Course(adapted, tokenizer, prompt, train, lesson, steps, recipe)
 
 
-def fine_tune(course: Course, run: Path) -> Trained:
-    """Train the adapter of `course`.
+def fine_tune(course: Course, run: Path, report_to: Sequence[str] = ()) -> Trained:
+    """Train the adapter of `course`; it is that of the best check on the validation share.
 
     run : scratch folder of exactly this run (`checkpoints.run_key`); a run that was cut off goes on from there.
+    report_to : trackers that are `trackers.ready`.
 
     Raises
     ------
     UserError
-        The loss is not a number.
+        The loss is not a number, the disk is full, or memory is: says what to do; the last checkpoint stays.
     """
     started = time.perf_counter()
     adapted, recipe = course.model, course.recipe
-    with Peak(adapted.device.type) as peak:
+    with Peak(adapted.device.type) as peak, _memory_told(recipe.compute):
         lower = _lower(course, run)
-        told = arguments(recipe, course.steps, run, adapted.device.type)
-        trainer = TreeTrainer(adapted, course.tokenizer, course.lessons, told, lower)
+        told: Any = arguments(recipe, course.steps, run, adapted.device.type)
+        told.report_to = list(report_to)
+        checks = _checks(course, run, lower is not None)
+        trainer = TreeTrainer(adapted, course.tokenizer, course.lessons, told, lower, checks=checks)
         trainer.resume()
         adapted.eval()
-        checked = _validation(adapted, course.prompt, course.train[course.train["validation"]], recipe)
-    curve = [entry for entry in trainer.state.log_history if "answers" in entry]
+    log = trainer.state.log_history
+    curve = [entry for entry in log if "answers" in entry]
+    chosen = best(log)
     record = {
         "precision": str(adapted.dtype).removeprefix("torch."),
         "device": adapted.device.type,
         "trainable_parameters": sum(p.numel() for p in adapted.parameters() if p.requires_grad),
-        "steps": course.steps,
+        "steps": trainer.state.global_step,
+        "best_step": chosen["step"] if chosen else trainer.state.global_step,
         "questions": sum(len(one.questions) for one in course.lessons),
         "answers": curve[-1]["answers"],
         "tokens": curve[-1]["tokens"],
@@ -117,7 +124,8 @@ def fine_tune(course: Course, run: Path) -> Trained:
         "lower_seconds": float(lower.seconds.sum()) if lower else 0.0,
         "seconds_here": time.perf_counter() - started,
         "peak_bytes": peak.bytes,
-        "validation": checked,
+        "validation": _told(chosen) if chosen else {"n": 0},
+        "checks": [{"step": entry["step"], **_told(entry)} for entry in checks_in(log)],
         "curve": [
             {name: entry[name] for name in ("step", "loss", "learning_rate", "answers", "seconds")} for entry in curve
         ],
@@ -184,6 +192,7 @@ def arguments(recipe: Any, steps: int, run: Path, device: str) -> SFTConfig:
         logging_steps=1,
         logging_nan_inf_filter=False,
         report_to="none",
+        run_name=run.name,
         disable_tqdm=True,
         remove_unused_columns=False,
         dataset_kwargs={"skip_prepare_dataset": True},
@@ -195,23 +204,55 @@ def arguments(recipe: Any, steps: int, run: Path, device: str) -> SFTConfig:
     )
 
 
-def _validation(model: PeftModel, prompt: Prompt, rows: pd.DataFrame, recipe: Any) -> dict[str, Any]:
-    """Share of right answers, and mean log score, on some `VALIDATED` questions (whole states) of the validation share."""
+@contextmanager
+def _memory_told(compute: Any) -> Iterator[None]:
+    """Say what to lower where memory runs out."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out(error):
+            raise
+        kept = f"; or {NEVER_KEPT}" if compute.kept_gib else ""
+        raise UserError(f"train: out of memory; {smaller(compute)}{kept} (the last checkpoint is kept)") from error
+
+
+def _checks(course: Course, run: Path, upper: bool) -> Checks | None:
+    """How to check on some `VALIDATED` questions (whole states) of the validation share; None where there are none.
+
+    upper : whether training runs the upper layers only; then checks do too, on lower states kept beside the run's.
+    """
+    rows, recipe = course.train[course.train["validation"]], course.recipe
     if rows.empty:
-        return {"n": 0}
+        return None
     chosen = sample_states(rows, VALIDATED, recipe.seed)
-    answers = answer(
-        model, prompt, plan(prompt, chosen), chosen["id"].tolist(), recipe.compute.answer_batch_trees, "validation"
-    )
-    asked = [question for _, question in chosen.iterrows()]
-    right = [is_right(p, question) for p, question in zip(answers["p"], asked, strict=True)]
-    scores = [_log_score(p, question) for p, question in zip(answers["p"], asked, strict=True)]
-    by_skill = pd.Series(right, index=chosen["skill"]).groupby(level=0).mean()
+    asked, at_once = plan(course.prompt, chosen), recipe.compute.answer_batch_trees
+    trees = [one.tree for one in asked]
+    lower = lower_states(course.model.eval(), trees, at_once, keep=run / "lower-checks") if upper else None
+
+    def score() -> dict[str, float]:
+        ids = chosen["id"].tolist()
+        return _scores(answer(course.model.eval(), course.prompt, asked, ids, at_once, lower=lower)["p"], chosen)
+
+    return Checks(recipe.train.check_every, recipe.train.patience, score)
+
+
+def _scores(answers: pd.Series, asked: pd.DataFrame) -> dict[str, float]:
+    """Mean log score and share of right answers, in all and by skill."""
+    pairs = list(zip(answers, (question for _, question in asked.iterrows()), strict=True))
+    right = pd.Series([float(is_right(p, question)) for p, question in pairs], index=asked["skill"])
+    log_score = float(np.mean([_log_score(p, question) for p, question in pairs]))
+    by_skill = {f"accuracy_{skill}": float(share) for skill, share in right.groupby(level=0).mean().items()}
+    return {"n": len(right), "accuracy": float(right.mean()), "log_score": log_score, **by_skill}
+
+
+def _told(check: Entry) -> dict[str, Any]:
+    """A check of the run's log as the record has it."""
+    skill = f"{PREFIX}accuracy_"
     return {
-        "n": len(right),
-        "accuracy": float(np.mean(right)),
-        "log_score": float(np.mean(scores)),
-        "by_skill": {str(skill): float(share) for skill, share in by_skill.items()},
+        "n": check[f"{PREFIX}n"],
+        "accuracy": check[f"{PREFIX}accuracy"],
+        "log_score": check[SCORE],
+        "by_skill": {name.removeprefix(skill): share for name, share in check.items() if name.startswith(skill)},
     }
 
 

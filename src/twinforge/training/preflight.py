@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from twinforge.training.memory import PER_WEIGHT
 from twinforge.training.trees import Lesson
 
 GIB = 2**30
 CHECKPOINTS = 3  # on disk at once: the newest two, and the one being written
-PER_WEIGHT = 12  # bytes in a checkpoint of each trained weight: itself and Adam's two means, in fp32
 SAID = ("context", "facts", "text", "kind", "options", "notes", "unit", "low", "high", "step")
 TOLD = ("truth", "gold")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -30,8 +31,11 @@ from twinforge.errors import UserError
 from twinforge.model.adapter import one_precision
 from twinforge.model.lower import Lower, upper_only
 from twinforge.training.checkpoints import keep_newest, latest, seal
+from twinforge.training.checks import PREFIX, SCORE, Checks, best, exhausted
+from twinforge.training.memory import PER_WEIGHT, disk_full, free_disk
 from twinforge.training.trees import Lesson, collate
 
+MIB = 2**20
 _PART = "part"  # where a checkpoint is written before it is moved into place
 
 
@@ -53,11 +57,13 @@ class TreeTrainer(SFTTrainer):
 
     lower : what the layers below the adapter make of the lessons' trees, if it is kept (see `model.lower`).
     label : name on the progress bar.
+    checks : made while training; the model ends as it was at the best of them.
 
     Raises
     ------
     UserError
-        The loss is not a number: names the step and the batch's questions; the last good checkpoint stays.
+        The loss is not a number: names the step and the batch's questions. Or the disk is full: names the folder and the
+        space it takes. The last good checkpoint stays.
     """
 
     def __init__(
@@ -68,8 +74,9 @@ class TreeTrainer(SFTTrainer):
         arguments: SFTConfig,
         lower: Lower | None = None,
         label: str = "train",
+        checks: Checks | None = None,
     ) -> None:
-        self._lessons, self._lower = lessons, lower
+        self._lessons, self._lower, self._checks = lessons, lower, checks
         self._done = {"answers": 0, "tokens": 0}
         self._seconds, self._since = 0.0, time.perf_counter()
         super().__init__(
@@ -79,6 +86,7 @@ class TreeTrainer(SFTTrainer):
             data_collator=self._collate,
             processing_class=tokenizer,
         )
+        self.processing_class = None  # or every checkpoint would hold the tokenizer
         for parameter in model.parameters():  # TRL makes them bf16 on a four-bit base: small steps would be lost
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()
@@ -86,6 +94,8 @@ class TreeTrainer(SFTTrainer):
         self.remove_callback(ProgressCallback)
         self._progress = Progress(label)
         self.add_callback(self._progress)
+        if checks:
+            self.add_callback(Due(checks))
 
     def _collate(self, rows: Sequence[dict[str, int]]) -> dict[str, Any]:
         chosen = [self._lessons[row["lesson"]] for row in rows]
@@ -98,17 +108,60 @@ class TreeTrainer(SFTTrainer):
         run = Path(self.args.output_dir)
         shutil.rmtree(run / _PART, ignore_errors=True)
         found = latest(run)
-        if found:
-            last = TrainerState.load_from_json(str(found / TRAINER_STATE_NAME)).log_history[-1]
-            self._done = {name: last[name] for name in self._done}
-            self._seconds = last["seconds"]
+        stopped = bool(found and self._go_on(found))
         self._since = time.perf_counter()
         upper = upper_only(self.model, self._lower.at) if self._lower else nullcontext()
         try:
-            with upper:
-                self.train(resume_from_checkpoint=str(found) if found else None)
+            if not stopped:
+                with upper:
+                    self.train(resume_from_checkpoint=str(found) if found else None)
+            self._take_best(run)
+        except OSError as error:  # a tracker's file, say
+            if not disk_full(error):
+                raise
+            raise self._no_space(run, error) from error
         finally:
             self._progress.close()
+
+    def _go_on(self, found: Path) -> bool:
+        """Take over what a checkpoint says was done; True if its last check had ended the training."""
+        state = TrainerState.load_from_json(str(found / TRAINER_STATE_NAME))
+        last = next(entry for entry in reversed(state.log_history) if "answers" in entry)
+        self._done = {name: last[name] for name in self._done}
+        self._seconds = last["seconds"]
+        if not (self._checks and exhausted(state.log_history, self._checks.patience)):
+            return False
+        self.state = state
+        return True
+
+    def _take_best(self, run: Path) -> None:
+        """Give the model the weights of the best check, where that is not the last step."""
+        top = best(self.state.log_history)
+        if top is None or top["step"] == self.state.global_step:
+            return
+        folder = run / f"checkpoint-{top['step']}"
+        if not folder.is_dir():
+            raise UserError(f"{folder}: the checkpoint of the best check is gone; delete {run} and train again")
+        self._load_from_checkpoint(str(folder))
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Check on the validation share; save where it is the best so far, and stop where patience is at its end."""
+        if not self._checks:
+            return {}
+        started = time.perf_counter()
+        self.control.should_evaluate = False  # or the end of an epoch would ask for it again
+        scores = {f"{PREFIX}{name}": value for name, value in self._checks.score().items()}
+        self.log(dict(scores))
+        log, step = self.state.log_history, self.state.global_step
+        top = best(log)
+        if top and top["step"] == step:
+            self.control.should_save = True
+        if top and step < self.state.max_steps and exhausted(log, self._checks.patience):
+            self.control.should_training_stop = self.control.should_save = True
+            after = f"no better than step {top['step']} in {self._checks.patience} checks"
+            self._progress.say(f"stopped at step {step}: {after}; the adapter is that of step {top['step']}")
+        self._since += time.perf_counter() - started  # of training the curve tells, not of checks
+        return scores
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -139,10 +192,39 @@ class TreeTrainer(SFTTrainer):
         self.args.output_dir = str(run / _PART)
         try:
             Trainer._save_checkpoint(self, model, trial)  # TRL's own would also write a model card each time
+            seal(run / _PART / name, run / name)
+        except Exception as error:  # each library has its own for a write that failed
+            shutil.rmtree(run / _PART, ignore_errors=True)
+            if not disk_full(error):
+                raise
+            raise self._no_space(run, error) from error
         finally:
             self.args.output_dir = str(run)
-        seal(run / _PART / name, run / name)
-        keep_newest(run)
+        top = best(self.state.log_history)
+        keep_newest(run, best=top["step"] if top else None)
+
+    def _no_space(self, run: Path, error: Exception) -> UserError:
+        need = PER_WEIGHT * sum(p.numel() for p in self.model.parameters() if p.requires_grad)
+        found = latest(run)
+        again = (
+            f"goes on from step {found.name.rpartition('-')[2]}"
+            if found
+            else "starts anew: no checkpoint was written yet"
+        )
+        return UserError(
+            f"{run}: step {self.state.global_step} can't be saved, the disk is full: a checkpoint takes "
+            f"{need / MIB:,.1f} MiB and {free_disk(run) / MIB:,.1f} MiB are free ({error}); free some and run again: it {again}"
+        )
+
+
+class Due(TrainerCallback):
+    """Asks for a check after the steps at which one is due."""
+
+    def __init__(self, checks: Checks) -> None:
+        self._checks = checks
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        control.should_evaluate = self._checks.due(state.global_step, state.max_steps)
 
 
 class Progress(TrainerCallback):
@@ -160,6 +242,9 @@ class Progress(TrainerCallback):
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **kwargs: Any
     ) -> None:
+        if logs and SCORE in logs:
+            right = f"{logs[f'{PREFIX}accuracy']:.0%} of {logs[f'{PREFIX}n']} validation questions right"
+            self.say(f"step {state.global_step}: {right}, log score {logs[SCORE]:.3f}")
         if not logs or "answers" not in logs:
             return
         self._bar.update(state.global_step - self._bar.n)
@@ -170,6 +255,10 @@ class Progress(TrainerCallback):
             rate = (logs["answers"] - self._first[0]) / (logs["seconds"] - self._first[1])
             shown["answers/s"] = f"{rate:.1f}"
         self._bar.set_postfix(shown)
+
+    def say(self, line: str) -> None:
+        """Write a line above the bar."""
+        self._bar.write(line, file=sys.stderr)
 
     def close(self) -> None:
         """Leave the bar as it stands."""

@@ -18,13 +18,11 @@ from transformers.trainer_utils import SaveStrategy
 
 from twinforge.model.lower import Lower, lower_states
 from twinforge.training.finetune import Course, arguments, lower_bytes
-from twinforge.training.memory import Peak, free_disk, room
+from twinforge.training.memory import NEVER_KEPT, Peak, free_disk, ran_out, room, smaller
 from twinforge.training.preflight import GIB, Preflight, Room, Trial, count, faults, forecast, gib, notes
 from twinforge.training.trainer import TreeTrainer
 
 STEPS = 3  # the first on the largest trees, where the peak shows; the others on usual ones, for the time
-
-NEVER_KEPT = "set compute.kept_gib to 0 (slower: the lower layers then run in every pass)"
 
 
 def preflight(course: Course, scratch: Path) -> Preflight:
@@ -47,15 +45,17 @@ def preflight(course: Course, scratch: Path) -> Preflight:
     device, compute = course.model.device.type, course.recipe.compute
     try:
         tried = trial(course)
-    except torch.OutOfMemoryError:
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out(error):
+            raise
         step = f"memory: {gib(room(device))} are not enough for one step on the largest trees"
-        return Preflight(counts, (f"{step}; {_smaller(compute)}",), odd)
+        return Preflight(counts, (f"{step}; {smaller(compute)}",), odd)
     kept = lower_bytes(course) if tried.lower_tokens else 0
     trained = sum(p.numel() for p in course.model.parameters() if p.requires_grad)
     ahead = forecast(counts, tried, course.steps, compute.batch_trees, kept, trained, device == "cpu")
     fewer = f"lower budget.states_per_day or curate.questions_per_state, or {NEVER_KEPT}"
     rooms = [
-        Room("memory", ahead.peak, room(device), _smaller(compute) + (f"; or {fewer}" if kept else "")),
+        Room("memory", ahead.peak, room(device), smaller(compute) + (f"; or {fewer}" if kept else "")),
         Room("kept lower states", kept, int(compute.kept_gib * GIB), f"raise compute.kept_gib, {fewer}"),
         Room("disk", ahead.disk, free_disk(scratch), f"free some, {fewer}" if kept else "free some"),
     ]
@@ -141,10 +141,3 @@ def _left_as_it_was(model: Any) -> Iterator[None]:
             np.random.set_state(numpy)
             model.zero_grad(set_to_none=True)
             gc.collect()  # trainer and model know each other
-
-
-def _smaller(compute: Any) -> str:
-    """What to change for a step to take less memory."""
-    fields = [f"compute.batch_trees (now {compute.batch_trees})"] if compute.batch_trees > 1 else []
-    more = "" if compute.gradient_checkpointing else ", or set compute.gradient_checkpointing to true"
-    return f"lower {' or '.join([*fields, 'lora.layers'])}{more}"
