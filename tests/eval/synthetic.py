@@ -7,7 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from pipelines import Paths
+from twinforge.claims import CLAIM, REPORT, TEXT, Claim
 from twinforge.drift.trial import COURSE, RUN
+from twinforge.files import write_table
+from twinforge.reasoning.reporting import claims_of
 from twinforge.records import QUESTION
 
 OPTIONS = ("normal", "alert", "overload", "trip")
@@ -193,3 +197,33 @@ def drift_course() -> pd.DataFrame:
         for model in ("cusum", "cusum-raw")
     ]
     return pd.concat(parts, ignore_index=True)[COURSE.names]
+
+
+def write_reports(paths: Paths) -> None:
+    """Reports of one number each on every split, and what models wrote: the language model is right in four of five and sure where it
+    is right, the base in half."""
+    rng = np.random.default_rng(5)
+    texts = []
+    tables = []
+    for split in ("calibration", "test", "shift"):
+        blank = dict.fromkeys(REPORT.names, "")
+        rows = [
+            {**blank, "id": f"{split}-report-{i}", "episode": f"{split}-{i:03}", "time": pd.Timestamp("2024-01-01"), "validation": False,
+             "premise": "none", "known": [{"asset": "A", "quantity": "level", "value": 1.0, "unit": "m", "hours": 0.0, "given": "", "tolerance": 0.1}]}
+            for i in range(30)
+        ]  # fmt: skip
+        tables.append(pd.DataFrame(rows, columns=REPORT.names))
+        write_table(tables[-1], paths.reports_of(split), REPORT)
+        for model, rate in (("reference", 1.0), ("rule", 0.9), ("llm", 0.8), ("base", 0.5)):
+            for row in rows:
+                right = rng.random() < rate
+                logs = [] if model in ("reference", "rule") else [-0.1 - rng.random() - (not right)]
+                text = "tank A holds 1.0 m." if right else "tank A holds 9.0 m."
+                texts.append((row["id"], model, 0, text, [0] * len(logs), logs, [-log for log in logs], 40))
+    written = pd.DataFrame(texts, columns=TEXT.names)
+    write_table(written, paths.written, TEXT)
+
+    def parse(text: str) -> list[Claim]:
+        return [Claim("A", "level", float(text.split()[-2]), "m", 0.0, "", 0, len(text))]
+
+    write_table(claims_of(written, pd.concat(tables), parse, {"A"}), paths.claims, CLAIM)

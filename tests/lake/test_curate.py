@@ -200,3 +200,20 @@ def test_seeds_depend_on_names_alone() -> None:
         seeded(2, "e", 2).random(),
     ]
     assert draw[0] == draw[1] and len(set(draw)) == 3
+
+
+def test_reports_are_asked_of_states_that_are_asked_of_and_only_what_is_judged_is_known(curated: Curated) -> None:
+    for split, reports in curated.reports.items():
+        states = set(zip(curated.tables[split]["episode"], curated.tables[split]["time"], strict=True))
+        asked = list(zip(reports["episode"], reports["time"], strict=True))
+        assert 0 < len(asked) == len(set(asked)) and set(asked) <= states
+        assert set(reports["context"]) <= set(curated.tables[split]["context"])
+        known = reports.loc[reports["premise"] == "none", "known"].map(len)
+        assert (known == 0).all() if split == "train" else (known > 0).all()
+        assert {"none", "absent"} >= set(reports["premise"]) and curated.report["reports"][split] == len(reports)
+
+
+def test_a_sector_without_reports_has_none(lake: Lake, recipe: Slice) -> None:
+    silent = SimpleNamespace(**{name: getattr(TOY, name) for name in dir(TOY) if name != "report"})
+    made = curate(lake, silent, recipe, words)  # type: ignore[arg-type]
+    assert all(len(rows) == 0 for rows in made.reports.values())

@@ -67,6 +67,7 @@ def project(
     write_json(Integration({}, {}).to_json(), paths.integration)
     write_table(synthetic.drift_runs(), paths.drift_runs, RUN)
     write_table(synthetic.drift_course(), paths.drift_course, COURSE)
+    synthetic.write_reports(paths)
     return paths
 
 

@@ -1,6 +1,7 @@
 """Which tokens are supervised, and what each weighs."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -73,3 +74,23 @@ def test_a_state_with_many_questions_gives_several_trees() -> None:
     assert [len(lesson.questions) for lesson in made] == [16, 16, 16, 6]
     with pytest.raises(UserError, match="no question"):
         lessons(PROMPT, frame.iloc[:0])
+
+
+def test_a_report_is_learnt_whole_behind_its_own_state() -> None:
+    frame = questions(2)
+    state = frame["context"].iloc[0]
+    rows = [
+        {"id": f"report-{i}", "context": context, "facts": "P now 7", "text": "Report.", "reference": "It is 7 %."}
+        for i, context in enumerate((state, "another state"))
+    ]
+    first, second = lessons(PROMPT, frame, reports=pd.DataFrame(rows), report_weight=4.0)
+    assert (
+        first.questions[-1] == "report-0" and "report-1" not in second.questions
+    )  # nothing else is asked of that state
+    branch, count = first.tree.branches[-1], len(PROMPT.reference_ids("It is 7 %."))
+    assert tokenizer().decode(first.targets[-count:]) == "It is 7 %.<|im_end|>"
+    assert tokenizer().decode(branch.ids).endswith(
+        "assistant\nIt is 7 %."
+    ) and "P now 7\nReport." in tokenizer().decode(branch.ids)
+    assert first.weights[-count:].tolist() == pytest.approx([4 / count] * count)
+    np.testing.assert_array_equal(branch.ids[branch.reads[1:]], first.targets[-count:-1])
