@@ -21,7 +21,7 @@ from twinforge.records import SKILLS
 
 PROJECT = Path(__file__).parents[1]
 SECTOR = "sector: alpha\nmodule: fake_alpha\n"
-PARTS = ("NAME", "SIGNALS", "CLAUSES", "TEMPLATES", "episodes", "episode_count", "knowledge", "questions")
+PARTS = ("NAME", "SIGNALS", "CLAUSES", "TEMPLATES", "episodes", "episode_count", "knowledge", "questions", "keep")
 
 
 class Settings(BaseModel):
