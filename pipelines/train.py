@@ -1,7 +1,8 @@
 """Train: the experts, and the adapter that makes the base model the language-model part of the twin.
 
-Reads the train split and its reports; writes models/SECTOR/{experts,adapter}/ and training.json. The adapter learns some states
-without some of their dimensions, and choices in another order (`train.mask`, `train.shuffle`). First a preflight says what its
+Reads the train split and its reports; writes models/SECTOR/{experts,adapter}/ and training.json. Adapter and boosting learn some
+states without some of their dimensions, the adapter choices in another order (`train.mask`, `train.shuffle`). First a preflight
+says what the adapter's
 training will take and refuses what won't fit; training.json has its forecast beside what came of it. Checkpoints go to the scratch folder,
 so a run that was cut off goes on where it stopped; a changed recipe, data or base starts anew.
 """
@@ -24,7 +25,7 @@ from twinforge.model.base import base_folder, load_base, weights_hash
 from twinforge.recipe import read_slice
 from twinforge.records import QUESTION
 from twinforge.sectors import load_sector
-from twinforge.training.augment import augmented
+from twinforge.training.augment import augmented, blinded
 from twinforge.training.checkpoints import forget_others, latest, run_key
 from twinforge.training.experts import fit_experts
 from twinforge.training.finetune import Course, fine_tune, prepare
@@ -41,13 +42,14 @@ def main(sector: str) -> None:
     recipe = read_slice(paths.recipe("train"))
     questions, requests = paths.questions("train"), paths.reports_of("train")
     train = read_table(questions, QUESTION)
-    rows = train[~train["validation"]]
-    learnt = augmented(rows, load_sector(recipe.module).keep, recipe.train, recipe.seed)
+    rows, keep = train[~train["validation"]], load_sector(recipe.module).keep
+    learnt = augmented(rows, keep, recipe.train, recipe.seed)
     said = learnt.drop(columns="features").to_json(orient="records")
     hashes = {"data": sha256(questions), "reports": sha256(requests), "base": weights_hash(base_folder(recipe.model))}
     key = run_key(_deciding(recipe), said, *hashes.values())
     ready(recipe.train.report_to, paths.logs / key, f"twinforge-{sector}")
-    fit_experts(train, recipe.experts, recipe.seed).save(paths.experts)
+    blind = blinded(rows, keep, recipe.train.mask, recipe.seed)
+    fit_experts(train, recipe.experts, recipe.seed, blind).save(paths.experts)
 
     scratch = paths.scratch / "train" / key
     forget_others(scratch)
