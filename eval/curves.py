@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from eval.measures import confidence_bins
+from twinforge.sectors.dimensions import LETTERS
 
 SHOWN = ("twin", "llm", "boost", "rule", "base-best")
 FIRST, STEPS = 5, 100  # the risk is drawn from 5 % answered on: before that it is a handful of rows
@@ -57,6 +58,12 @@ def of_changes(measures: Mapping[str, Any]) -> pd.DataFrame:
     """Flips and accuracy lost of the suite "robustness"; columns measure, change, model, value, low, high, n (and smallest)."""
     names = ("flipped", "accuracy_lost")
     parts = [of_measure(measures, name).rename(columns={"skill": "change"}).assign(measure=name) for name in names]
+    return pd.concat(parts, ignore_index=True)
+
+
+def of_credits(measures: Mapping[str, Any]) -> pd.DataFrame:
+    """What each dimension is worth in accuracy, of the suite "dimensions"; columns dimension, skill, model, value, low, high, n."""
+    parts = [of_measure(measures, f"accuracy_credit_{name}").assign(dimension=name) for name in LETTERS]
     return pd.concat(parts, ignore_index=True)
 
 

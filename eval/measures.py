@@ -104,12 +104,20 @@ OTHERS: dict[str, tuple[Better, str]] = {
         "accuracy of the tuned language model alone minus the model's, on the questions both answered",
     ),
     "accuracy_original": ("higher", "robustness: share right of the same questions as they stood"),
-    "accuracy_lost": ("lower", "robustness: accuracy as they stood minus that in other words, paired"),
+    "accuracy_lost": ("lower", "accuracy as they stood minus that in other words, or with dimensions missing, paired"),
     "flipped": ("lower", "robustness: share of the answers that changed; a number by more than its tolerance"),
     "right_both": ("higher", "robustness: share right as it stood and in other words"),
     "surprise": ("lower", "forgetting: nats a token of the right way to go on"),
     "surprise_gained": ("lower", "forgetting: surprise minus the base's, paired"),
     "accuracy_forgotten": ("lower", "forgetting: the base's accuracy minus the model's, paired"),
+    **{
+        f"{value}_credit_{dimension}": (
+            "higher",
+            f"dimensions: what the {dimension} one adds, over all orders (Shapley)",
+        )
+        for value in ("accuracy", "log_score")
+        for dimension in ("physical", "abstract", "computational")
+    },
     "right_always": ("higher", "robustness: share of the questions right as they stood and after every change"),
 }
 
@@ -164,6 +172,17 @@ def share_entry(name: str, rows: pd.DataFrame, values: pd.Series, sample: Sample
     """One share of the rows, by its name in metrics.json."""
     found = mean_of(rows, values, sample)
     return entry(found, _share_bounds(found), better(name))
+
+
+def difference_entry(name: str, rows: pd.DataFrame, values: pd.Series, sample: Sample) -> Entry:
+    """A mean difference of shares, a value a row, with the `smallest` that the rows would have shown with 80 % power; where
+    nothing differs the interval is that of a share of none, either way."""
+    found = mean_of(rows, values, sample)
+    bounds = interval(found.draws, found.episodes)
+    if not values.any():
+        bounds = (-(edge := share_interval(0.0, found.draws, found.n, found.episodes)[1]), edge)
+    error = float(np.nanstd(found.draws, ddof=1))
+    return entry(found, bounds, better(name), smallest=smallest_difference(error, found.n, found.episodes))
 
 
 def cell(rows: pd.DataFrame, sample: Sample) -> Cell:

@@ -31,6 +31,7 @@ FEW = 10  # bins with fewer answers are left out of the picture (the table has t
 COLOURS = dict(
     zip(SHOWN, ("#0072b2", "#56b4e9", "#e69f00", "#009e73", "#b07aa1"), strict=True)
 )  # Okabe and Ito, nearly
+SIDES = {"physical": "#0072b2", "abstract": "#009e73", "computational": "#e69f00"}
 NAMES = {
     "twin": "twin",
     "llm": "language model alone",
@@ -291,6 +292,34 @@ def robustness(changes: pd.DataFrame) -> Figure:
     axes[0].set_yticks(range(len(names)), names)
     axes[0].invert_yaxis()
     handles, labels = axes[0].get_legend_handles_labels()
+    _legend(figure, handles, labels, ncols=3)
+    return figure
+
+
+@styled
+def dimensions(credits: pd.DataFrame) -> Figure:
+    """What each dimension is worth to twin and language model, by skill, with 95 % intervals (`curves.of_credits`)."""
+    skills = list(dict.fromkeys(credits["skill"]))
+    models = [model for model in ("twin", "llm") if model in set(credits["model"])] or ["twin"]
+    figure, axes = plt.subplots(
+        len(models), 1, figsize=(9, 0.6 + 2.6 * len(models)), sharex=True, squeeze=False, layout="constrained"
+    )
+    for ax, model in zip(axes[:, 0], models, strict=True):
+        for i, (dimension, colour) in enumerate(SIDES.items()):
+            of = (credits["model"] == model) & (credits["dimension"] == dimension)
+            rows = credits[of].set_index("skill").reindex(skills)
+            at = np.arange(len(skills)) - 0.27 + 0.27 * i
+            value = rows["value"].to_numpy(float)
+            low, high = (rows[name].astype(float).fillna(rows["value"]).to_numpy() for name in ("low", "high"))
+            ax.bar(at, value, width=0.25, color=colour, label=dimension)
+            errors = np.clip([value - low, high - value], 0, None)
+            ax.errorbar(at, value, yerr=errors, fmt="none", ecolor=INK, elinewidth=1, capsize=2)
+        ax.axhline(0, color=FAINT, lw=0.8)
+        ax.set_title(f"What each dimension adds to the accuracy: {NAMES[model]}")
+        _percent(ax.yaxis)
+        ax.tick_params(axis="x", length=0)
+    axes[-1, 0].set_xticks(range(len(skills)), skills)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
     _legend(figure, handles, labels, ncols=3)
     return figure
 

@@ -37,7 +37,7 @@ MEANINGS = {
     **{name: text for name, (_, text) in OTHERS.items()},
 }
 WORST, WORST_PER_SKILL = 20, 5
-FULL = ("test_day", "accuracy_by_skill", "robustness")  # plots as wide as the page
+FULL = ("test_day", "accuracy_by_skill", "robustness", "dimensions")  # plots as wide as the page
 TITLES = {
     "test": "Test: days drawn from the same period",
     "test|rule-wrong": "Test, where the operator's rule is wrong",
@@ -99,6 +99,7 @@ def render(
         bad=BAD,
         blocks=blocks(metrics["quality"])
         + changes(metrics.get("robustness", {}))
+        + told(metrics.get("dimensions", {}))
         + forgotten(metrics.get("forgetting", {})),
         plots=[{"svg": inline(name, svg), "full": name in FULL} for name, svg in plots.items() if name != "drift"],
         drift=drift_blocks(metrics.get("drift", {})),
@@ -152,6 +153,26 @@ def _bar(cells: Mapping[str, Any]) -> str:
         for model, entry in found.items()
     ]
     return f"The bar, nothing flipped by a hidden instruction: {'; '.join(said)}." if said else ""
+
+
+def told(dimensions: Mapping[str, Any]) -> list[Block]:
+    """The suite "dimensions": accuracy by what is told, then what each dimension is worth by skill."""
+    if not dimensions:
+        return []
+    subsets = {split.partition("|")[2]: cells["all"] for split, cells in dimensions.items() if "|" in split}
+    made = []
+    for measure in ("accuracy", "log_score", "accuracy_lost"):
+        found = {kept: cell[measure] for kept, cell in subsets.items() if measure in cell}
+        lines = tuple(_row(kept, "", entries, _models(found)) for kept, entries in found.items())
+        note = f"{MEANINGS[measure]}. The texts and signals of P physical, A abstract, C computational are told or not."
+        made.append(
+            Block(f"Dimensions: {measure.replace('_', ' ')} by what is told", note, "told", _models(found), lines)
+        )
+    for name in dimensions["test"]["all"]:
+        cells = {skill: cell[name] for skill, cell in dimensions["test"].items()}
+        lines = tuple(_row(skill, "", entries, _models(cells)) for skill, entries in cells.items())
+        made.append(Block(f"Dimensions: {name.replace('_', ' ')}", MEANINGS[name], "skill", _models(cells), lines))
+    return made
 
 
 def forgotten(forgetting: Mapping[str, Any]) -> list[Block]:

@@ -151,6 +151,10 @@ class Paths:
         """The tuned language model's answers to them."""
         return self.probes / "llm.parquet"
 
+    def probe_expert(self, model: str) -> Path:
+        """An expert's answers to those in which it sees other signals than before."""
+        return self.probes / f"{model}.parquet"
+
     @property
     def probe_general(self) -> Path:
         """How likely tuned and base model find each way to go on from texts of no sector."""

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from eval import curves, plots
 from eval.evidence import Evidence, Measures, Result
 from eval.pooled import LLM, pooled
-from eval.probes import PROBE
+from eval.probes import PROBE, dimensions
 from eval.probes.general import GENERAL
 from eval.suites import SUITES
 from pipelines import Paths, run
@@ -46,7 +46,9 @@ def main(sector: str) -> None:
             write_table(result.table, folder / f"{name}.parquet", result.schema)
     with replacing(paths.plots) as folder:
         folder.mkdir()
-        draw(results["quality"], results["robustness"].measures, evidence.questions, folder)
+        draw(
+            {name: result.measures for name, result in results.items()}, results["quality"], evidence.questions, folder
+        )
         if len(course := read_table(paths.drift_course, COURSE)):
             plots.save(plots.drift(course), folder / "drift")
     write_json({name: result.measures for name, result in results.items()}, paths.metrics)
@@ -88,12 +90,17 @@ def load(paths: Paths) -> Evidence:
 
 
 def probe_answers(paths: Paths, probes: pd.DataFrame, answers: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """The tuned model's answers to the suites' extra questions, and the twin's: pooled with the experts' to the originals."""
+    """The tuned model's answers to the suites' extra questions, and the twin's: pooled with the experts' to the originals, or,
+    where dimensions are missing, with what the experts make of what is left."""
     if not len(probes):
         return {}
     integration, own = Integration.from_json(read_json(paths.integration)), read_table(paths.probe_answers, ANSWER)
     experts = {model: answers[model] for model in MODELS if model != LLM}
-    return {"twin": pooled(probes, own, experts, integration), LLM: own}
+    blind = {model: read_table(paths.probe_expert(model), ANSWER) for model in experts}
+    less = probes["suite"] == dimensions.NAME
+    parts = ((probes[~less], experts), (probes[less].assign(original=probes["id"]), blind))
+    told = [pooled(asked, own[own["question"].isin(asked["id"])], beside, integration) for asked, beside in parts]
+    return {"twin": pd.concat(told, ignore_index=True), LLM: own}
 
 
 def calibrated_sets(
@@ -125,14 +132,14 @@ def followed(promises: Promises, questions: pd.DataFrame, answers: pd.DataFrame,
     return pd.concat([follow_rows(promises.followers, rows, alpha) for rows in parts], ignore_index=True)
 
 
-def draw(quality: Result, robustness: Measures, questions: pd.DataFrame, folder: Path) -> None:
+def draw(measures: Mapping[str, Measures], quality: Result, questions: pd.DataFrame, folder: Path) -> None:
     """The curves as CSV, and the plots as PNG and SVG."""
     made = {
         "reliability": curves.reliability(quality.table),
         "risk_coverage": curves.risk_coverage(quality.table),
         "coverage": curves.of_measure(quality.measures, "coverage"),
         "accuracy": curves.of_measure(quality.measures, "accuracy"),
-        "robustness": curves.of_changes(robustness),
+        "robustness": curves.of_changes(measures["robustness"]),
     }
     for name, frame in made.items():
         frame.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
@@ -145,6 +152,8 @@ def draw(quality: Result, robustness: Measures, questions: pd.DataFrame, folder:
         "robustness": plots.robustness(made["robustness"]),
     }.items():
         plots.save(figure, folder / name)
+    if len(credits := curves.of_credits(measures["dimensions"])):
+        plots.save(plots.dimensions(credits), folder / "dimensions")
 
 
 def _on(questions: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:

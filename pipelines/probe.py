@@ -1,7 +1,8 @@
 """Probe: the tuned model answers the extra questions that suites ask.
 
-Reads the test questions, the knowledge graph and the adapter; writes data/probes/SECTOR/: questions.parquet (what is asked,
-of `budget.probe_states` whole states), llm.parquet, and general.parquet (how likely tuned and base model find each way to go on
+Reads the test questions, the knowledge graph, the adapter and the experts; writes data/probes/SECTOR/: questions.parquet (what is
+asked, of `budget.probe_states` whole states), llm.parquet, boost.parquet and rule.parquet (where they see other signals than
+before: dimensions missing), and general.parquet (how likely tuned and base model find each way to go on
 from texts of no sector; none where no state is asked). A run that was cut off goes on where it stopped.
 """
 
@@ -13,7 +14,7 @@ import pandas as pd
 from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from eval.probes import PROBE, probes_of
+from eval.probes import PROBE, dimensions, probes_of, some_states
 from eval.probes.continuations import continuation_logs
 from eval.probes.general import GENERAL, items
 from eval.probes.words import Words
@@ -25,7 +26,11 @@ from twinforge.model.base import base_folder, load_base, weights_hash
 from twinforge.model.prompt import Prompt
 from twinforge.recipe import Slice, read_slice
 from twinforge.records import ANSWER, KNOWLEDGE, QUESTION
+from twinforge.sectors import load_sector
 from twinforge.training.checkpoints import forget_others, run_key
+from twinforge.training.experts import Experts
+
+EXPERTS = ("boost", "rule")  # of the twin
 
 
 def main(sector: str) -> None:
@@ -35,11 +40,19 @@ def main(sector: str) -> None:
     words = Words.of(sector, read_table(paths.knowledge, KNOWLEDGE))
     test = read_table(paths.questions("test"), QUESTION)
     asked = probes_of(test, words, recipe.budget.probe_states, recipe.seed)
+    if len(asked):
+        chosen = some_states(test, recipe.budget.probe_states, recipe.seed)
+        asked = pd.concat(
+            [asked, dimensions.ask(chosen, load_sector(recipe.module).keep)[PROBE.names]], ignore_index=True
+        )
+    experts, seeing = Experts.load(paths.experts), dimensions.with_experts(asked)
     answers, general = _answers(recipe, paths, asked)
     with replacing(paths.probes) as folder:
         folder.mkdir()
         write_table(asked, folder / paths.probe_questions.name, PROBE)
         write_table(answers, folder / paths.probe_answers.name, ANSWER)
+        for name in EXPERTS:
+            write_table(experts.answer(name, seeing), folder / paths.probe_expert(name).name, ANSWER)
         write_table(general, folder / paths.probe_general.name, GENERAL)
 
 

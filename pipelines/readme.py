@@ -1,7 +1,7 @@
 """Write a sector's measured tables into README.md and docs/: `python -m pipelines.readme energy`, after `dvc repro`.
 
 What stands between `<!-- results SECTOR -->` and `<!-- end -->` is replaced by the figures of reports/SECTOR/metrics.json;
-between `<!-- SUITE SECTOR -->` and `<!-- end -->` in docs/SUITE.md by those of the suites robustness, forgetting and drift.
+between `<!-- SUITE SECTOR -->` and `<!-- end -->` in docs/SUITE.md by those of the suites robustness, dimensions, forgetting and drift.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from twinforge.errors import UserError
 from twinforge.files import read_json, replacing
 
 README, ROBUSTNESS, FORGETTING = Path("README.md"), Path("docs/robustness.md"), Path("docs/forgetting.md")
-DRIFT = Path("docs/drift.md")
+DIMENSIONS, DRIFT = Path("docs/dimensions.md"), Path("docs/drift.md")
 MODELS = ("twin", "llm", "boost", "rule", "base-best", "majority", "persistence", "copy")
 DETECTORS = (
     "cusum",
@@ -37,6 +37,8 @@ def main(sector: str) -> None:
     fill(f"results {sector}", results(metrics["quality"]))
     if changes := metrics.get("robustness", {}).get("test"):
         fill(f"robustness {sector}", "\n\n".join(robustness(changes, model) for model in ("llm", "twin")), ROBUSTNESS)
+    if told := metrics.get("dimensions"):
+        fill(f"dimensions {sector}", dimensions(told), DIMENSIONS)
     if topics := metrics.get("forgetting", {}).get("general"):
         fill(f"forgetting {sector}", forgetting(topics), FORGETTING)
     if watched := metrics.get("drift"):
@@ -131,6 +133,39 @@ def robustness(changes: Mapping[str, Any], model: str) -> str:
         shares = (f"{100 * before['value']:.1f}", f"{100 * after['value']:.1f}", _percent(lost, 1), seen)
         rows.append((change, str(lost["n"]), *shares, _percent(flipped, 1), f"{100 * refused['value']:.1f}"))
     return f"**`{model}`, percent, 95 % interval**\n\n" + table(head, rows)
+
+
+def dimensions(told: Mapping[str, Any]) -> str:
+    """What each dimension is worth by skill, to twin and language model, and accuracy by what is told."""
+    names = ("physical", "abstract", "computational")
+    parts = []
+    for model in ("twin", "llm"):
+        rows = []
+        for skill, cells in told["test"].items():
+            credits = [cells[f"accuracy_credit_{name}"][model] for name in names]
+            ends = (told[f"test|{kept}"][skill]["accuracy"][model]["value"] for kept in ("none", "PAC"))
+            none, whole = (f"{100 * share:.1f}" for share in ends)
+            rows.append((skill, str(credits[0]["n"]), none, *(_percent(entry, 1) for entry in credits), whole))
+        head = ("skill", "n", "told nothing", *names, "told all")
+        parts.append(
+            f"**`{model}`: accuracy told nothing, what each dimension adds, told all; percent**\n\n" + table(head, rows)
+        )
+    head = ("told", "twin right, %", "lost, points", "twin, nats", "llm right, %", "lost, points", "llm, nats")
+    rows = []
+    for split, skills in told.items():
+        if "|" in split:
+            cell = skills["all"]
+            figures = [
+                text
+                for model in ("twin", "llm")
+                for text in (
+                    f"{100 * cell['accuracy'][model]['value']:.1f}",
+                    _percent(cell["accuracy_lost"][model], 1) if "accuracy_lost" in cell else "",
+                    f"{cell['log_score'][model]['value']:.2f}",
+                )
+            ]
+            rows.append((split.partition("|")[2], *figures))
+    return "\n\n".join([*parts, "**By what is told, all skills**\n\n" + table(head, rows)])
 
 
 def forgetting(topics: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from twinforge.files import read_json, read_table, replacing
 from twinforge.records import ANSWER, QUESTION
 
 PLOTS = ("test_day", "accuracy_by_skill", "coverage", "reliability", "risk_coverage", "robustness")
-OPTIONAL = ("drift",)  # drawn where a sector is watched
+OPTIONAL = ("dimensions", "drift")  # drawn where probes were asked, where a sector is watched
 
 
 def main(sector: str) -> None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from eval.evidence import Evidence, Result
-from eval.suites import drift, forgetting, hallucination, quality, robustness
+from eval.suites import dimensions, drift, forgetting, hallucination, quality, robustness
 
 SUITES: dict[str, Callable[[Evidence], Result]] = {
     "quality": quality.run,
     "hallucination": hallucination.run,
     "robustness": robustness.run,
+    "dimensions": dimensions.run,
     "forgetting": forgetting.run,
     "drift": drift.run,
 }

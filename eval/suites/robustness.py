@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from eval.bootstrap import interval, share_interval, smallest_difference
 from eval.evidence import Evidence, Measures, Result
-from eval.measures import Cell, Entry, Sample, better, entry, mean_of, share_entry
+from eval.measures import Cell, Sample, difference_entry, share_entry
 from eval.probes.robustness import AGAIN, CHANGES
 from eval.scores import SCORE, score
 from twinforge.errors import UserError
@@ -121,19 +120,9 @@ def _cell(rows: pd.DataFrame, sample: Sample) -> Cell:
         }
         for name, values in shares.items():
             result.setdefault(name, {})[str(model)] = share_entry(name, own, values, sample)
-        result.setdefault("accuracy_lost", {})[str(model)] = _loss(own, sample)
+        lost = own["right_before"] - own["right"]
+        result.setdefault("accuracy_lost", {})[str(model)] = difference_entry("accuracy_lost", own, lost, sample)
     return result
-
-
-def _loss(rows: pd.DataFrame, sample: Sample) -> Entry:
-    """Accuracy lost; where no answer got better or worse, the interval is that of a share of none, either way."""
-    loss = rows["right_before"] - rows["right"]
-    found = mean_of(rows, loss, sample)
-    bounds = interval(found.draws, found.episodes)
-    if not loss.any():
-        bounds = (-(edge := share_interval(0.0, found.draws, found.n, found.episodes)[1]), edge)
-    error = float(np.nanstd(found.draws, ddof=1))
-    return entry(found, bounds, better("accuracy_lost"), smallest=smallest_difference(error, found.n, found.episodes))
 
 
 def _always(cell: Cell, table: pd.DataFrame, sample: Sample) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from eval.probes import PROBE
 from pipelines import Paths
 from tests.toy_recipe import write_toy
 from twinforge.artifact import Twin
@@ -76,3 +77,9 @@ def test_from_a_recipe_to_a_twin_that_answers(tmp_path: Path, monkeypatch: pytes
         set(reports["told"]) == {"twin", "llm", "base", "base-few", "rule"} and reports["wrong"]["rule"]["value"] < 0.6
     )
     assert {"options shuffled", "lines reordered", "hidden instruction"} < set(robust)
+    less = read_json(paths.metrics)["dimensions"]
+    assert set(less["test|PC"]["all"]["accuracy"]) == {"llm", "twin"} and len(less) == 9
+    asked = read_table(paths.probe_questions, PROBE)
+    for name in ("boost", "rule"):  # experts saw what is left, where they take part
+        seen = asked.set_index("id").loc[read_table(paths.probe_expert(name), ANSWER)["question"]]
+        assert set(seen["probe"]) <= {"C", "PC", "AC"} and len(seen)

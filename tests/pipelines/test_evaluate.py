@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eval.probes import PROBE, probes_of
+from eval.probes import PROBE, dimensions, probes_of, some_states
 from eval.probes.general import GENERAL
 from eval.probes.words import Words
 from eval.scores import SCORE
@@ -25,6 +25,7 @@ from twinforge.files import read_json, read_table, write_json, write_table
 from twinforge.recipe import Recipe, write_slice
 from twinforge.recipe.schema import Evaluate
 from twinforge.records import ANSWER, QUESTION
+from twinforge.sectors.dimensions import Source, keep_marked
 
 RATES = {"twin": 0.9, "llm": 0.8, "boost": 0.85, "base": 0.35, "base-few": 0.45, "rule": 0.8, "copy": 0.2}
 
@@ -61,8 +62,14 @@ def project(
     test = questions[questions["split"] == "test"].drop(columns="split")
     probes = probes_of(test, Words("toy", {}), 6, seed=1)
     probes = probes[probes["probe"] != "asked in other unit"]  # the scripted answers know one unit
-    write_table(probes, paths.probe_questions, PROBE)
-    write_table(synthetic.answers(probes, 0.7), paths.probe_answers, ANSWER)
+    sources = dict.fromkeys(test["template"], Source(("P",), ""))
+    less = dimensions.ask(some_states(test, 6, 1), lambda rows, kept: keep_marked(rows, kept, sources))
+    asked = pd.concat([probes, less[PROBE.names]], ignore_index=True)
+    write_table(asked, paths.probe_questions, PROBE)
+    write_table(synthetic.answers(asked, 0.7), paths.probe_answers, ANSWER)
+    for i, expert in enumerate(("boost", "rule")):
+        seen = synthetic.answers(dimensions.with_experts(less), 0.9, seed=5 + i)
+        write_table(seen, paths.probe_expert(expert), ANSWER)
     write_table(general({"base": 0.8, "llm": 0.6}), paths.probe_general, GENERAL)
     write_json(Integration({}, {}).to_json(), paths.integration)
     write_table(synthetic.drift_runs(), paths.drift_runs, RUN)
@@ -97,6 +104,16 @@ def test_the_three_stages_leave_all_that_is_read_later(project: Paths) -> None:
         len(read_table(project.suites / "robustness.parquet", PAIRED))
         == 2 * robust["all"]["flipped"]["llm"]["n"] + 2 * (robust["asked again"]["flipped"]["llm"]["n"])
     )
+    less = read_json(project.metrics)["dimensions"]
+    assert {f"test|{kept}" for kept in ("none", "P", "A", "C", "PA", "PC", "AC", "PAC")} == set(less) - {"test"}
+    for kept in ("none", "P", "A", "PA"):  # no computational side, no experts: what the language model says alone
+        cell = less[f"test|{kept}"]["all"]["accuracy"]
+        assert cell["twin"] == cell["llm"]
+    assert all(
+        less[f"test|{kept}"]["all"]["accuracy"]["twin"]["value"]
+        > less[f"test|{kept}"]["all"]["accuracy"]["llm"]["value"] + 0.1
+        for kept in ("C", "PC", "AC", "PAC")
+    )
     drawn = {file.name for file in project.plots.iterdir()}
     assert {"reliability.csv", "risk_coverage.csv", "coverage.csv", "accuracy.csv"} < drawn
     assert {f"{name}.{kind}" for name in report.PLOTS for kind in ("png", "svg")} < drawn
@@ -105,9 +122,10 @@ def test_the_three_stages_leave_all_that_is_read_later(project: Paths) -> None:
     assert read_json(project.gate)["verdict"] == "no baseline"
     report.main("toy")
     page = project.report.read_text(encoding="utf-8")
+    assert "Dimensions: accuracy credit physical" in page and 'aria-label="dimensions"' in page
     assert "Robustness: accuracy lost" in page and "flipped by a hidden instruction: twin" in page
     assert f"llm misses it ({robust['hidden instruction']['flipped']['llm']['value']:.1%})" in page
-    assert "nothing released yet" in page and page.count("<svg") == len(report.PLOTS) + 1
+    assert "nothing released yet" in page and page.count("<svg") == len(report.PLOTS) + 2
     assert "<h2>Drift</h2>" in page and "right asset" in page
 
     assert read_json(project.metrics)["drift"]["shift"]["bias"]["found"]["soon"]["value"] == 1.0
@@ -164,10 +182,11 @@ def test_no_probes_no_robustness(project: Paths) -> None:
         write_table(read_table(file, schema).head(0), file, schema)
     evaluate.main("toy")
     assert read_json(project.metrics)["robustness"] == read_json(project.metrics)["forgetting"] == {}
+    assert read_json(project.metrics)["dimensions"] == {} and not (project.plots / "dimensions.png").exists()
     gate.main("toy")
     report.main("toy")
     page = project.report.read_text(encoding="utf-8")
-    assert "Robustness" not in page and "Forgetting" not in page
+    assert "Robustness" not in page and "Dimensions" not in page and "Forgetting" not in page
 
 
 @pytest.mark.parametrize(

@@ -59,3 +59,30 @@ def test_the_drift_page_gets_its_tables(tmp_path: Path, monkeypatch: pytest.Monk
     page = Path("docs/drift.md").read_text(encoding="utf-8")
     assert "|  | n | cusum | cusum-raw |" in page and "| bias | 40 | 80 [70, 90] | 10 |" in page
     assert "| bias | 40 | 3.0 [2.9, 3.1] |" in page and page.endswith("<!-- end -->\nafter\n")
+
+
+def test_the_dimensions_page_gets_its_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("docs").mkdir()
+    Path("README.md").write_text(TEXT, encoding="utf-8")
+    Path("docs/dimensions.md").write_text("# D\n<!-- dimensions toy -->\n<!-- end -->\nafter\n", encoding="utf-8")
+    both = {
+        name: {model: entry(value) for model, value in (("twin", 0.9), ("llm", 0.7))}
+        for name in ("accuracy", "log_score")
+    }
+    worth = {
+        f"accuracy_credit_{name}": {model: entry(value) for model in ("twin", "llm")}
+        for name, value in (("physical", 0.1), ("abstract", 0.2), ("computational", 0.3))
+    }
+    told = {
+        "test": {"all": worth},
+        "test|PAC": {"all": both},
+        "test|none": {"all": {**both, "accuracy_lost": both["accuracy"]}},
+    }
+    nothing = {split: {"all": {}} for split in ("test", "shift")}
+    write_json({"quality": nothing, "dimensions": told}, Paths("toy").metrics)
+    readme.main("toy")
+    page = Path("docs/dimensions.md").read_text(encoding="utf-8")
+    assert "| all | 40 | 70.0 | 10.0 [0.0, 20.0] | 20.0 [10.0, 30.0] | 30.0 [20.0, 40.0] | 70.0 |" in page
+    assert "| PAC | 90.0 |  | 0.90 | 70.0 |  | 0.70 |" in page
+    assert "| none | 90.0 | 90.0 [80.0, 100.0] | 0.90 | 70.0 | 70.0 [60.0, 80.0] | 0.70 |" in page
