@@ -23,10 +23,11 @@ from eval.suites import SUITES
 from pipelines import Paths, run
 from pipelines.integrate import MODELS
 from twinforge.agents.integration import Integration
-from twinforge.claims import CLAIM, REPORT, TEXT
+from twinforge.claims import CLAIM, REPORT, TEXT, kinds_of
 from twinforge.conformal.calibration import Calibration, Promises, calibrate, covered
 from twinforge.conformal.following import follow_rows
 from twinforge.conformal.rows import answered
+from twinforge.conformal.statements import Statements
 from twinforge.drift.trial import COURSE, RUN
 from twinforge.errors import UserError
 from twinforge.files import read_json, read_table, replacing, write_json, write_table
@@ -81,12 +82,19 @@ def load(paths: Paths) -> Evidence:
     told = probe_answers(paths, probes, answers)
     general, drift = read_table(paths.probe_general, GENERAL), read_table(paths.drift_runs, RUN)
     requests = [read_table(paths.reports_of(split), REPORT).assign(split=split) for split in SPLITS]
-    claims = read_table(paths.claims, CLAIM)
-    kept = stored.claims.keep(claims["log"].to_numpy(float)) if stored.claims else np.zeros(len(claims), bool)
+    claims = sure_of(read_table(paths.claims, CLAIM), stored.statements)
     return Evidence(
         questions, answers, sets, stored.alpha, recipe.evaluate.resamples, recipe.seed, probes, told, general, drift,
-        pd.concat(requests, ignore_index=True), read_table(paths.written, TEXT), claims.assign(kept=kept),
+        pd.concat(requests, ignore_index=True), read_table(paths.written, TEXT), claims,
     )  # fmt: skip
+
+
+def sure_of(claims: pd.DataFrame, statements: Statements | None) -> pd.DataFrame:
+    """The claims (`claims.CLAIM`) with the chance that each is right (`sure`), and whether the twin stands for it (`kept`)."""
+    if statements is None:
+        return claims.assign(sure=np.nan, kept=False)
+    told = kinds_of(claims), claims["log"].to_numpy(float), claims["entropy"].to_numpy(float)
+    return claims.assign(sure=statements.sureness.chance(*told), kept=statements.keep(*told))
 
 
 def probe_answers(paths: Paths, probes: pd.DataFrame, answers: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:

@@ -2,7 +2,7 @@
 
 Reads the requests for reports, the knowledge graph and the adapter; writes data/texts/SECTOR/: texts.parquet (what tuned model,
 base, the truth and the operator's rule wrote) and claims.parquet (each statement with its status). No rows where the sector writes no
-reports. The tuned model writes one report an episode of the calibration split and on twice `budget.probe_states` states of test
+reports. The tuned model writes one report an episode of the validation share and of the calibration split, and on twice `budget.probe_states` states of test
 and shift, and on some of test further samples; the base writes on some of test. A run that was cut off goes on where it stopped.
 """
 
@@ -36,6 +36,7 @@ def main(sector: str) -> None:
     recipe = read_slice(paths.recipe("write"))
     splits = {split: read_table(paths.reports_of(split), REPORT) for split in ("train", "calibration", "test", "shift")}
     chosen = {
+        "validation": one_an_episode(splits["train"][splits["train"]["validation"]], recipe.seed),
         "calibration": one_an_episode(splits["calibration"], recipe.seed),
         **{split: spread(splits[split], 2 * recipe.budget.probe_states, recipe.seed) for split in ("test", "shift")},
     }
@@ -82,7 +83,8 @@ def _written(recipe: Any, paths: Paths, asked: pd.DataFrame, few: pd.DataFrame, 
     model, tokenizer = load_base(recipe.model, recipe.compute)
     model, prompt = load_adapter(model, paths.adapter), Prompt.of(tokenizer)
     greedy, drawn = Style(MOST), Style(MOST, SAMPLES, 1.0, recipe.seed)
-    example = [train[train["premise"] == "none"].iloc[0]] if len(train) else []
+    learnt = train[~train["validation"] & (train["premise"] == "none")]
+    example = [learnt.iloc[0]] if len(learnt) else []
 
     def told(name: str, rows: pd.DataFrame, style: Style, label: str, shots: Any = ()) -> pd.DataFrame:
         ids = [request_ids(prompt, row, shots) for _, row in rows.iterrows()]

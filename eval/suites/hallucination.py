@@ -17,12 +17,13 @@ import pyarrow as pa
 from eval.bootstrap import interval, share_interval
 from eval.evidence import Evidence, Measures, Result
 from eval.measures import Better, Cell, Entry, Estimate, Sample, entry, mean_of
-from twinforge.claims import CLAIM, PREMISES, WRONG, withstands
+from twinforge.claims import CLAIM, PREMISES, WRONG, kinds_of, withstands
 
 NAME = "hallucination"
 TWIN, LLM, REFERENCE = "twin", "llm", "reference"
 LEVELS = {"stated_at_5": 0.05, "stated_at_1": 0.01}
 DETECTORS = {
+    "auroc_sureness": "sure",
     "auroc_probability": "log",
     "auroc_entropy": "calm",
     "auroc_agreement": "agreement",
@@ -42,13 +43,14 @@ MEASURES: dict[str, tuple[Better, str]] = {
     "all_true": ("higher", "share of the reports in which all that is stated is right; the twin's is promised"),
     "tokens": ("lower", "tokens read and written for a report"),
     **{name: ("higher", f"how well {what} tells right claims from wrong ones (AUROC)") for name, what in (
+        ("auroc_sureness", "how sure the twin is of a claim, by its kind and probability,"),
         ("auroc_probability", "the claim's probability"), ("auroc_entropy", "the calm of its tokens"),
         ("auroc_agreement", "agreement of further samples"), ("auroc_p_value", "the conformal p-value of being wrong"))},
     **{name: ("higher", f"largest share of the claims, surest first, of which {level:.0%} are wrong at most")
        for name, level in LEVELS.items()},
 }  # fmt: skip
 JUDGED = pa.schema(
-    [*CLAIM, ("split", pa.string()), ("episode", pa.string()), ("premise", pa.string()), ("stated", pa.bool_()), ("p_value", pa.float64())]
+    [*CLAIM, ("split", pa.string()), ("episode", pa.string()), ("premise", pa.string()), ("stated", pa.bool_()), ("sure", pa.float64()), ("p_value", pa.float64())]
 )  # fmt: skip
 
 
@@ -97,9 +99,7 @@ def _both(evidence: Evidence) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def _p_values(claims: pd.DataFrame) -> np.ndarray:
     """How likely a wrong claim of its kind would be as sure, by the wrong ones of the calibration split; NaN without any."""
-    kinds = pd.Series(
-        list(zip(claims["quantity"], np.sign(claims["hours"]), claims["given"] != "", strict=True)), claims.index
-    )
+    kinds = pd.Series(kinds_of(claims), claims.index)
     wrong = claims["status"].isin(WRONG) & (claims["split"] == "calibration") & (claims["model"] == LLM)
     everything = np.sort(claims.loc[wrong, "log"])
     known = {kind: np.sort(rows) for kind, rows in claims.loc[wrong, "log"].groupby(kinds[wrong])}
@@ -124,7 +124,7 @@ def _cell(claims: pd.DataFrame, texts: pd.DataFrame, sample: Sample) -> Cell:
         if judged := _judged(name, own[own[column].notna()], _auroc, column, sample):
             result[name] = {LLM: judged}
     for name, level in LEVELS.items():
-        if judged := _judged(name, own[own["log"].notna()], partial(_reach, level), "log", sample):
+        if judged := _judged(name, own[own["sure"].notna()], partial(_reach, level), "sure", sample):
             result[name] = {LLM: judged}
     return result
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -41,7 +42,7 @@ REPORT = pa.schema(
         ("trap_quantity", pa.string()),
         ("reference", pa.string()),  # the report that the truth writes
         ("rule", pa.string()),  # the report that the operator's rule writes, from the signals alone
-        ("known", pa.list_(FACT)),  # what state and simulator know; empty for train
+        ("known", pa.list_(FACT)),  # what state and simulator know; empty where it is learnt
     ]
 )
 TEXT = pa.schema(
@@ -139,6 +140,14 @@ def check(claim: Claim, facts: Sequence[Fact], assets: Collection[str]) -> str:
     if any(_says(f, claim) for f in now):
         return "supported"
     return "stale" if any(_says(f, claim) for f in same if f.hours < claim.hours) else "contradicted"
+
+
+def kinds_of(claims: pd.DataFrame) -> np.ndarray:
+    """What sort of statement each row of `CLAIM` is, (n,) texts: its quantity, earlier (-) or later (+), if an outage is supposed (|)."""
+    sign = np.sign(claims["hours"].to_numpy(float))
+    when = np.select([sign < 0, sign > 0], ["-", "+"], "")
+    given = np.where(claims["given"] == "", "", "|")
+    return np.array([f"{q}{w}{g}" for q, w, g in zip(claims["quantity"], when, given, strict=True)], str)
 
 
 def _says(fact: Fact, claim: Claim) -> bool:

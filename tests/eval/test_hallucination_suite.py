@@ -60,7 +60,7 @@ def measured(*tables: pd.DataFrame, threshold: float = -np.inf) -> dict[str, dic
     written = pd.concat([truth, *tables], ignore_index=True)
     claims = claims_of(written, requests(), parse, {"A"})
     evidence = Evidence(
-        pd.DataFrame(), {}, {}, 0.1, 200, 0, reports=requests(), texts=written, claims=claims.assign(kept=claims["log"] > threshold)
+        pd.DataFrame(), {}, {}, 0.1, 200, 0, reports=requests(), texts=written, claims=claims.assign(sure=np.exp(claims["log"]), kept=claims["log"] > threshold)
     )  # fmt: skip
     result = run(evidence)
     assert list(result.table.columns) == JUDGED.names and "reference" not in set(result.table["model"])

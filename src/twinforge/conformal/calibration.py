@@ -28,8 +28,8 @@ from twinforge.conformal.number import Number
 from twinforge.conformal.online import ACI
 from twinforge.conformal.risk import Selective
 from twinforge.conformal.rows import Row, answered, bands, groups, refusals, truths
+from twinforge.conformal.statements import Statements
 from twinforge.conformal.stream import from_state, state_of
-from twinforge.conformal.text import Claims
 from twinforge.errors import UserError
 from twinforge.files import read_json, write_json
 from twinforge.records import is_right
@@ -74,12 +74,12 @@ class Promises:
 class Calibration:
     """The promises of each calibrated model.
 
-    claims : which claims of the language model's reports to keep, by the log-probability of their tokens; None where none were written.
+    statements : which statements of the language model's reports to stand for; None where none were written.
     """
 
     alpha: float
     models: Mapping[str, Promises]
-    claims: Claims | None = None
+    statements: Statements | None = None
 
     def sets(self, questions: pd.DataFrame, answers: pd.DataFrame, model: str = "twin") -> pd.DataFrame:
         """Sets of all answered questions, in the questions' order.
@@ -139,8 +139,8 @@ class Calibration:
     def save(self, path: Path) -> None:
         """Write as JSON; infinite thresholds are null or words."""
         models = {name: promises.to_json() for name, promises in sorted(self.models.items())}
-        claims = self.claims.to_json() if self.claims else None
-        write_json({"alpha": self.alpha, "models": models, "claims": claims}, path)
+        statements = self.statements.to_json() if self.statements else None
+        write_json({"alpha": self.alpha, "models": models, "statements": statements}, path)
 
     @staticmethod
     def load(path: Path) -> Calibration:
@@ -148,8 +148,8 @@ class Calibration:
         value = read_json(path)
         try:
             models = {name: Promises.from_json(promises) for name, promises in value["models"].items()}
-            claims = Claims.from_json(value["claims"]) if value["claims"] else None
-            return Calibration(float(value["alpha"]), models, claims)
+            statements = Statements.from_json(value["statements"]) if value["statements"] else None
+            return Calibration(float(value["alpha"]), models, statements)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise UserError(f"{path}: not a calibration ({error!r}); delete it and run `dvc repro` again") from error
 

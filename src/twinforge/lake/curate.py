@@ -144,7 +144,7 @@ def _request(sector: Sector, state: State, splits: Splits, recipe: Any) -> list[
     row = sector.report(state, "train" if train else "any", rng, recipe)
     if row is None:
         return []
-    known = [] if train else row["known"]
+    known = [] if train and not added["validation"] else row["known"]
     return [{**row, **added, "known": known, "id": question_id(state.episode, state.time, "report", row["text"])}]
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from twinforge.artifact import Twin
-from twinforge.claims import Claim, check, facts_of
+from twinforge.claims import Claim, check, facts_of, kinds_of
 from twinforge.model.prompt import Prompt
 from twinforge.model.write import Style, write
 from twinforge.reasoning.reporting import MOST, request_ids, sureness
@@ -69,10 +69,12 @@ def brief(twin: Twin, wording: str, state: str = "1") -> Brief | None:
     prompt, report = Prompt.of(tokenizer), pd.Series(row)
     text = write(model, prompt, [request_ids(prompt, report)], Style(MOST), 1).iloc[0]
     claims = tuple(plugin.claims(text["text"]))
-    fitted = twin.calibration.claims
-    scores = np.array([sureness(claim, text)["log"] for claim in claims])
-    kept = fitted.keep(scores) if fitted and len(claims) else np.zeros(len(claims), bool)
+    fitted = twin.calibration.statements
+    kept = np.zeros(len(claims), bool)
+    if fitted and claims:
+        told = pd.DataFrame([{**asdict(claim), **sureness(claim, text)} for claim in claims])
+        kept = fitted.keep(kinds_of(told), told["log"].to_numpy(float), told["entropy"].to_numpy(float))
     names = set(twin.knowledge["subject"])
     statuses = tuple(check(claim, facts_of(report), names) for claim in claims) if where.known else ()
-    level = 1 - fitted.alpha if fitted else np.nan
+    level = 1 - fitted.claims.alpha if fitted else np.nan
     return Brief(wording, text["text"], claims, tuple(map(bool, kept)), level, statuses, time.perf_counter() - begin)

@@ -124,11 +124,11 @@ class Train(Section):
     grad_clip: Positive = 1.0
     number_weight: NonNegative = 1.0
     """Weight of the loss on numbers beside the loss on choices."""
-    report_weight: NonNegative = 4.0
+    report_weight: NonNegative = 3.0
     """Weight of the loss on a report beside that on a choice: it holds some eight statements."""
-    mask: Share = 0.15
+    mask: Share = 0.1
     """Share of the states of which some dimensions tell nothing, so that a missing one is known; 0 masks none."""
-    shuffle: Annotated[float, Field(ge=0, le=1)] = 0.5
+    shuffle: Annotated[float, Field(ge=0, le=1)] = 0.3
     """Share of the choices whose options stand in another order, so that they are known by their words; 0 moves none."""
     check_every: Index = 100
     """Steps between checks on the validation share (some 100 of its questions); 0 checks after the last step only."""

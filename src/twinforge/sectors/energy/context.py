@@ -44,7 +44,7 @@ def facts(view: View, template: str, slots: Mapping[str, str]) -> str:
         effects = _effects(view, slots["outage"])
         return f"C {number(effects.get(slots['asset'], NAN))}, nothing {number(effects.get('nothing', NAN))}"
     if template == "met":
-        return _rule(view, slots["clause"])
+        return decided_by(view, slots["clause"])
     return {"suspect": "C residual", "action": "C highest loading"}.get(template, "")
 
 
@@ -58,11 +58,11 @@ def notes(view: View, template: str, slots: Mapping[str, str], options: Sequence
         effects = _effects(view, slots["outage"])
         return [number(effects[option.split()[-1]]) for option in options]
     if template == "clause":
-        return [*(_rule(view, option.split()[0]) for option in options[:-1]), ""]
+        return [*(decided_by(view, option.split()[0]) for option in options[:-1]), ""]
     return []
 
 
-def _rule(view: View, clause: str) -> str:
+def decided_by(view: View, clause: str) -> str:
     """What one clause is decided by; "?" for a clause that is not in force."""
     fullest = number(max(view.loading.values(), default=NAN))
     if clause == "C1":

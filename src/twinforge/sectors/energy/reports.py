@@ -13,7 +13,7 @@ import numpy as np
 from twinforge.claims import EXISTS, Fact
 from twinforge.sectors import State
 from twinforge.sectors.energy.builders import HORIZONS, ahead, loading
-from twinforge.sectors.energy.context import context, number
+from twinforge.sectors.energy.context import context, decided_by, number
 from twinforge.sectors.energy.grid import Grid
 from twinforge.sectors.energy.questions import pair_of, with_estimate
 from twinforge.sectors.energy.standards import CLAUSES
@@ -98,11 +98,12 @@ def _row(view: View, slots: Slots, premise: str, trap: str, wording: str) -> dic
 
 
 def facts(view: View, slots: Slots) -> str:
-    """What the state says of the line a report is on."""
+    """What the state says of the line a report is on, and of what the named clauses are decided by."""
     get, line = view.state.get, slots["line"]
     now, before = number(view.loading.get(line, math.nan)), number(get(line, "loading_before"))
     then, after = get(line, f"forecast_{slots['hours']}h"), view.estimates.get((slots["outage"], line), math.nan)
-    return f"P now {now} was {before}, C then {number(then)}, C after {number(after)}"
+    clauses = ", ".join(decided_by(view, clause) for clause in NAMED)
+    return f"P now {now} was {before}, C then {number(then)}, C after {number(after)}, {clauses}"
 
 
 def written(slots: Slots, values: Mapping[str, float], premise: str) -> str:
