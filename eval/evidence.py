@@ -18,13 +18,14 @@ Measures = dict[str, dict[str, dict[str, dict[str, dict[str, Any]]]]]  # split -
 class Evidence:
     """What a suite sees.
 
-    questions : `records.QUESTION` columns and `split`; answers : model -> `records.ANSWER` columns;
+    questions : `records.QUESTION` columns and `split`; train : `records.QUESTION` columns, what models learnt from; answers : model -> `records.ANSWER` columns;
     sets : model -> columns `eval.scores.SETS`, for models that are calibrated; alpha : promised miscoverage;
     resamples, seed : of the bootstrap; probes : `eval.probes.PROBE` columns, the suites' extra questions;
     probe_answers : model -> `records.ANSWER` columns, the answers to them; general : `eval.probes.general.GENERAL` columns;
     drift : `twinforge.drift.trial.RUN` columns, what the detectors made of known changes;
     reports : `twinforge.claims.REPORT` columns and `split`; texts : report, model, sample, text and tokens of what was written;
-    claims : `twinforge.claims.CLAIM` columns, and whether the twin's calibration stands for the claim (`kept`).
+    claims : `twinforge.claims.CLAIM` columns, and whether the twin's calibration stands for the claim (`kept`);
+    rolled : `eval.rolling.ROLL` columns, what models said that were fed their own answers.
     """
 
     questions: pd.DataFrame
@@ -40,6 +41,8 @@ class Evidence:
     reports: pd.DataFrame = field(default_factory=pd.DataFrame)
     texts: pd.DataFrame = field(default_factory=pd.DataFrame)
     claims: pd.DataFrame = field(default_factory=pd.DataFrame)
+    rolled: pd.DataFrame = field(default_factory=pd.DataFrame)
+    train: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 @dataclass(frozen=True)

@@ -118,6 +118,27 @@ OTHERS: dict[str, tuple[Better, str]] = {
         for value in ("accuracy", "log_score")
         for dimension in ("physical", "abstract", "computational")
     },
+    "same_state": ("lower", "contamination: share of the questions whose state's text stands in train"),
+    "near_state": ("lower", "contamination: share whose state has 80 % of its words in common with one of train"),
+    "same_line": (
+        "lower",
+        "contamination: share whose facts, words, options and notes stand in train, in another state",
+    ),
+    "double_gain": ("lower", "contamination: accuracy of those less that of the others of their template"),
+    "follows": ("lower", "contamination: share that says what is true of the double where that is wrong here"),
+    "follows_more": (
+        "lower",
+        "contamination: the same less how often it says what is true of the template's other lines",
+    ),
+    "canary_train": (
+        "lower",
+        "contamination: share right on states of train without their readings, refusals taken out",
+    ),
+    "canary_test": ("lower", "contamination: the same on states of test"),
+    "canary_gain": ("lower", "contamination: the first less the second"),
+    "recommended": ("higher", "safety: share of the questions to which it names an action"),
+    "worse": ("lower", "safety: share of the named actions that leave things worse than doing nothing"),
+    "breaks": ("lower", "safety: share of the named actions that newly break a clause"),
     "right_always": ("higher", "robustness: share of the questions right as they stood and after every change"),
 }
 
@@ -129,6 +150,19 @@ DRIFT: dict[str, tuple[Better, str]] = {
     "delay": ("lower", "mean steps to the first alarm, where one came and none early"),
     "right_asset": ("higher", "share of those alarms that named the asset that changed"),
     "right_dimension": ("higher", "the same of its dimension"),
+}
+
+PROPAGATION: dict[str, tuple[Better, str]] = {
+    "error": ("lower", "mean absolute error, points, over all steps"),
+    "error_near": ("lower", "the same at step 4"),
+    "error_last": ("lower", "the same at the last step"),
+    "error_ratio": ("lower", "error at the last step over that at step 4"),
+    "growth": ("lower", "points of error a step since the last reading"),
+    "over_rule": ("lower", "error minus that of the rule, which is fed no answers; paired"),
+    "moved": ("lower", "points by which the asset's answer differs from that without the wrong one"),
+    "moved_others": ("lower", "the same of the other assets"),
+    "lasting": ("lower", "last step after the wrong answer at which the asset's differs by more than 5 points"),
+    "reached": ("lower", "share of the other assets whose answer ever differs by more than 5 points"),
 }
 
 

@@ -353,6 +353,34 @@ def drift(course: pd.DataFrame) -> Figure:
     return figure
 
 
+@styled
+def propagation(course: pd.DataFrame) -> Figure:
+    """Error against the horizon, a panel a policy (`suites.propagation.course`); bands are 95 % intervals over rollouts."""
+    policies = [name for name in ("every 4", "every 16", "never", "simulator") if name in set(course["policy"])]
+    figure, axes = plt.subplots(
+        1,
+        len(policies),
+        figsize=(9, 3.4),
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+        width_ratios=[1, 1, 1.6][: len(policies)],
+    )
+    for ax, policy in zip(axes[0], policies, strict=True):
+        for model, rows in course[course["policy"] == policy].groupby("model", sort=False):
+            colour = COLOURS.get(str(model), FAINT)
+            for _, part in rows.groupby((rows["step"].diff() > 4.5).cumsum()):
+                label = NAMES.get(str(model), str(model))
+                ax.plot(part["step"], part["value"], color=colour, lw=1.6, marker="o", ms=2.5, label=label)
+                if model == "twin":
+                    ax.fill_between(part["step"], part["low"], part["high"], color=colour, alpha=0.2, lw=0)
+        ax.set(title=f"sensors read: {policy}", xlabel="steps", ylim=(0, None))
+    axes[0, 0].set_ylabel("mean error, points")
+    found = {label: handle for ax in axes[0] for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    _legend(figure, list(found.values()), list(found), ncols=5)
+    return figure
+
+
 def _legend(figure: Figure, handles: list[Any], labels: list[str], ncols: int) -> None:
     figure.legend(
         handles, labels, loc="outside lower center", ncols=ncols, handlelength=1.2, columnspacing=1.5, fontsize=9

@@ -161,6 +161,15 @@ class Paths:
         return self.probes / "general.parquet"
 
     @property
+    def rolled(self) -> Path:
+        """What models said when they were fed their own answers."""
+        return self._at("data/rolled")
+
+    @property
+    def rolled_answers(self) -> Path:
+        return self.rolled / "rolled.parquet"
+
+    @property
     def integrated(self) -> Path:
         return self._at("data/integrated")
 

@@ -1,6 +1,7 @@
 """Evaluate: every suite on the stored answers, and the curves and plots of the report.
 
-Reads the curated questions, data/answers/SECTOR/, data/probes/SECTOR/, data/texts/SECTOR/, data/drift/SECTOR/, the twin's answers, its weights and
+Reads the curated questions, data/answers/SECTOR/, data/probes/SECTOR/, data/texts/SECTOR/, data/drift/SECTOR/, data/rolled/SECTOR/,
+the twin's answers, its weights and
 thresholds; writes reports/SECTOR/metrics.json, summary.json (the few figures that `dvc metrics` shows), suites/ (a row a question
 and model, or a stretch and detector) and plots/ (CSV for `dvc plots`, PNG, SVG).
 """
@@ -19,7 +20,8 @@ from eval.evidence import Evidence, Measures, Result
 from eval.pooled import LLM, pooled
 from eval.probes import PROBE, dimensions
 from eval.probes.general import GENERAL
-from eval.suites import SUITES
+from eval.rolling import ROLL
+from eval.suites import SUITES, propagation, robustness
 from pipelines import Paths, run
 from pipelines.integrate import MODELS
 from twinforge.agents.integration import Integration
@@ -50,6 +52,10 @@ def main(sector: str) -> None:
         draw(
             {name: result.measures for name, result in results.items()}, results["quality"], evidence.questions, folder
         )
+        if len(rolled := results["propagation"].table):
+            frame = propagation.course(rolled, evidence.resamples, evidence.seed)
+            frame.to_csv(folder / "propagation.csv", index=False, float_format="%.6g")
+            plots.save(plots.propagation(frame), folder / "propagation")
         if len(course := read_table(paths.drift_course, COURSE)):
             plots.save(plots.drift(course), folder / "drift")
     write_json({name: result.measures for name, result in results.items()}, paths.metrics)
@@ -83,9 +89,11 @@ def load(paths: Paths) -> Evidence:
     general, drift = read_table(paths.probe_general, GENERAL), read_table(paths.drift_runs, RUN)
     requests = [read_table(paths.reports_of(split), REPORT).assign(split=split) for split in SPLITS]
     claims = sure_of(read_table(paths.claims, CLAIM), stored.statements)
+    rolled, train = read_table(paths.rolled_answers, ROLL), read_table(paths.questions("train"), QUESTION)
     return Evidence(
         questions, answers, sets, stored.alpha, recipe.evaluate.resamples, recipe.seed, probes, told, general, drift,
-        pd.concat(requests, ignore_index=True), read_table(paths.written, TEXT), claims,
+        pd.concat(requests, ignore_index=True), read_table(paths.written, TEXT), claims, rolled,
+        train[~train["validation"]],
     )  # fmt: skip
 
 
@@ -99,14 +107,17 @@ def sure_of(claims: pd.DataFrame, statements: Statements | None) -> pd.DataFrame
 
 def probe_answers(paths: Paths, probes: pd.DataFrame, answers: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """The tuned model's answers to the suites' extra questions, and the twin's: pooled with the experts' to the originals, or,
-    where dimensions are missing, with what the experts make of what is left."""
+    where dimensions are missing, with what the experts make of what is left.
+
+    Canaries have no twin: experts read signals that are taken out of them.
+    """
     if not len(probes):
         return {}
     integration, own = Integration.from_json(read_json(paths.integration)), read_table(paths.probe_answers, ANSWER)
     experts = {model: answers[model] for model in MODELS if model != LLM}
     blind = {model: read_table(paths.probe_expert(model), ANSWER) for model in experts}
-    less = probes["suite"] == dimensions.NAME
-    parts = ((probes[~less], experts), (probes[less].assign(original=probes["id"]), blind))
+    reworded, less = (probes[probes["suite"] == suite.NAME] for suite in (robustness, dimensions))
+    parts = ((reworded, experts), (less.assign(original=less["id"]), blind))
     told = [pooled(asked, own[own["question"].isin(asked["id"])], beside, integration) for asked, beside in parts]
     return {"twin": pd.concat(told, ignore_index=True), LLM: own}
 

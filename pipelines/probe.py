@@ -1,8 +1,8 @@
 """Probe: the tuned model answers the extra questions that suites ask.
 
-Reads the test questions, the knowledge graph, the adapter and the experts; writes data/probes/SECTOR/: questions.parquet (what is
-asked, of `budget.probe_states` whole states), llm.parquet, boost.parquet and rule.parquet (where they see other signals than
-before: dimensions missing), and general.parquet (how likely tuned and base model find each way to go on
+Reads the train and test questions, the knowledge graph, the adapter and the experts; writes data/probes/SECTOR/: questions.parquet
+(what is asked, of `budget.probe_states` whole states), llm.parquet, boost.parquet and rule.parquet (where they see other signals
+than before: dimensions missing), and general.parquet (how likely tuned and base model find each way to go on
 from texts of no sector; none where no state is asked). A run that was cut off goes on where it stopped.
 """
 
@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from eval.probes import PROBE, dimensions, probes_of, some_states
+from eval.probes.contamination import canaries
 from eval.probes.continuations import continuation_logs
 from eval.probes.general import GENERAL, items
 from eval.probes.words import Words
@@ -39,12 +40,13 @@ def main(sector: str) -> None:
     recipe = read_slice(paths.recipe("probe"))
     words = Words.of(sector, read_table(paths.knowledge, KNOWLEDGE))
     test = read_table(paths.questions("test"), QUESTION)
-    asked = probes_of(test, words, recipe.budget.probe_states, recipe.seed)
-    if len(asked):
-        chosen = some_states(test, recipe.budget.probe_states, recipe.seed)
-        asked = pd.concat(
-            [asked, dimensions.ask(chosen, load_sector(recipe.module).keep)[PROBE.names]], ignore_index=True
-        )
+    states, seed = recipe.budget.probe_states, recipe.seed
+    train = read_table(paths.questions("train"), QUESTION)
+    learnt, keep = train[~train["validation"]], load_sector(recipe.module).keep
+    blanked = [canaries(some_states(rows, states, seed), name) for name, rows in (("train", learnt), ("test", test))]
+    less = dimensions.ask(some_states(test, states, seed), keep) if states else pd.DataFrame(columns=PROBE.names)
+    parts = [probes_of(test, words, states, seed), less, *blanked]
+    asked = pd.concat([part[PROBE.names] for part in parts if len(part)] or [less], ignore_index=True)
     experts, seeing = Experts.load(paths.experts), dimensions.with_experts(asked)
     answers, general = _answers(recipe, paths, asked)
     with replacing(paths.probes) as folder:

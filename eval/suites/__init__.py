@@ -8,7 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from eval.evidence import Evidence, Result
-from eval.suites import dimensions, drift, forgetting, hallucination, quality, robustness
+from eval.suites import (
+    contamination,
+    dimensions,
+    drift,
+    forgetting,
+    hallucination,
+    propagation,
+    quality,
+    robustness,
+    safety,
+)
 
 SUITES: dict[str, Callable[[Evidence], Result]] = {
     "quality": quality.run,
@@ -17,4 +27,7 @@ SUITES: dict[str, Callable[[Evidence], Result]] = {
     "dimensions": dimensions.run,
     "forgetting": forgetting.run,
     "drift": drift.run,
+    "propagation": propagation.run,
+    "safety": safety.run,
+    "contamination": contamination.run,
 }

@@ -26,6 +26,7 @@ STAGES = (
     "probe",
     "write",
     "integrate",
+    "roll",
     "calibrate",
     "drift",
     "evaluate",

@@ -312,6 +312,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "probe": ("sector", "module", "seed", "model", "compute", "budget.probe_states"),
     "write": ("sector", "module", "seed", "model", "compute", "budget.probe_states"),
     "integrate": ("sector", "seed", "integrate"),
+    "roll": ("sector", "module", "seed", "lake", "model", "compute", "budget.probe_states"),
     "calibrate": ("sector", "seed", "calibrate"),
     "drift": ("sector", "module", "seed", "lake", "model.base", "model.revision", "drift"),
     "evaluate": ("sector", "seed", "evaluate", "calibrate"),

@@ -138,6 +138,33 @@ class Streams:
     changes: tuple[Change, ...]
 
 
+class Rollout(Protocol):
+    """Consecutive steps of a system's life, over which a twin can be fed its own answers about some assets.
+
+    name : which stretch. start : time of step 0. assets : (k,) names. truth : (steps + 1, k) true values, step 0 first.
+    """
+
+    name: str
+    start: pd.Timestamp
+    assets: tuple[str, ...]
+    truth: np.ndarray
+
+    def read(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """What the sensors say of the assets at a step and one step before it, (k,) each and finite."""
+        ...
+
+    def ask(
+        self, step: int, seen: int, now: np.ndarray, before: np.ndarray, simulated: bool = False
+    ) -> list[dict[str, Any]]:
+        """For each asset the question what its value is one step after `step`, as dicts like those of `Sector.questions`.
+
+        The state that is asked about was last read by sensors at the step `seen`; since then the assets' values are what
+        the twin said: `now` and, one step earlier, `before`, (k,) each. Nothing that happened after `seen` is in it.
+        simulated : whether what is computed of the assets comes from the simulator; else it starts from `now`.
+        """
+        ...
+
+
 class Sector(Protocol):
     """The plug-in contract. A module with these attributes is a sector; nothing has to be registered.
 
@@ -204,6 +231,11 @@ class Sector(Protocol):
     def streams(self, recipe: Any) -> Streams:
         """Sensors beside what is expected of them, in calm and through known changes (optional: without it, drift is watched
         in the twin's answers and in the questions' wording only)."""
+        ...
+
+    def rollouts(self, recipe: Any, count: int, steps: int) -> list[Rollout]:
+        """At most `count` stretches of `steps` steps that no episode of the lake touches (optional: without it, the suite
+        "propagation" stays empty)."""
         ...
 
 

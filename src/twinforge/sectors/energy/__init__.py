@@ -24,12 +24,13 @@ from twinforge.sectors.energy.crosscheck import crosscheck as compare
 from twinforge.sectors.energy.days import simulate
 from twinforge.sectors.energy.dimensions import keep
 from twinforge.sectors.energy.grid import Grid, Injections, load_grid
+from twinforge.sectors.energy.roll import Stretch, stretches
 from twinforge.sectors.energy.settings import Settings
 from twinforge.sectors.energy.signals import SIGNALS
 from twinforge.sectors.energy.standards import CLAUSES
 from twinforge.sectors.energy.stress import rerate
 from twinforge.sectors.energy.templates import TEMPLATES
-from twinforge.sectors.energy.watch import watched
+from twinforge.sectors.energy.watch import Year, watched
 
 NAME = "energy"
 RATED = 200  # states that lines are rated by
@@ -112,6 +113,13 @@ def streams(recipe: Any) -> Streams:
     return watched(_today(recipe), _settings(recipe), recipe)
 
 
+def rollouts(recipe: Any, count: int, steps: int) -> list[Stretch]:
+    """Hours behind the lake's last day, on today's grid without faults (see `roll`)."""
+    first = 0 if recipe.lake.start is None else (pd.Timestamp(recipe.lake.start) - plan.FIRST).days
+    year = Year(_today(recipe), _settings(recipe), recipe)
+    return stretches(year, first + episode_count(recipe), count, steps)
+
+
 def _settings(recipe: Any) -> Settings:
     return Settings.model_validate(recipe.lake.system)
 
@@ -146,5 +154,5 @@ def _typical(grid: Grid, count: int) -> Injections:
 
 __all__ = [
     "CLAUSES", "NAME", "SIGNALS", "TEMPLATES", "Settings", "ask", "check", "claims", "episode_count", "episodes", "keep",
-    "knowledge", "questions", "report", "request", "streams",
+    "knowledge", "questions", "report", "request", "rollouts", "streams",
 ]  # fmt: skip

@@ -31,9 +31,9 @@ def simulate(day: Day, solver: Solver, recipe: Any, settings: Settings) -> Episo
     observed, outcomes = Table(), Table()
     log = ageing_log.draw(solver.grid, settings, rng)
     for moment in moments(day, solver, recipe, settings, rng):
-        _observe(observed, day, solver.grid, moment)
+        observe(observed, day, solver.grid, moment)
         ageing_log.write(log, partial(_reading, observed, moment), partial(_outcome, outcomes, moment))
-        _follow(outcomes, day, solver, moment, _outage_pairs(solver.grid, moment, day, observed, rng))
+        _follow(outcomes, day, solver, moment, outage_pairs(solver.grid, moment, day, observed, rng))
         _breaches(outcomes, day, solver.grid, moment)
         _remedies(observed, outcomes, day, solver, moment, rng)
     row = {
@@ -63,7 +63,8 @@ def _outcome(
     )
 
 
-def _observe(table: Table, day: Day, grid: Grid, m: Moment) -> None:
+def observe(table: Table, day: Day, grid: Grid, m: Moment) -> None:
+    """All that is known of one state, less the estimates after outages: sensors, calendar and plans, what is computed of them."""
     lines, r = grid.lines["name"].to_numpy(), m.readings
     add = partial(_reading, table, m)
     closed = r.closed
@@ -102,7 +103,7 @@ def _observe(table: Table, day: Day, grid: Grid, m: Moment) -> None:
         add(lines[known], f"forecast_{hours}h", ahead[known], "%", "computational")
 
 
-def _outage_pairs(grid: Grid, m: Moment, day: Day, table: Table, rng: np.random.Generator) -> list[tuple[int, int]]:
+def outage_pairs(grid: Grid, m: Moment, day: Day, table: Table, rng: np.random.Generator) -> list[tuple[int, int]]:
     """Which (outage, line) pairs are kept: the worst by estimate, two that change much, and all of an outage for planned work.
 
     Chosen by the estimates alone, so that a pair's presence tells nothing of the truth. Their estimates become observations.

@@ -63,16 +63,16 @@ def moments(day: Day, solver: Solver, recipe: Any, settings: Settings, rng: np.r
         closed = ~grid.mask(out)[: len(grid.lines)]
         offset = settings.drift_bias if day.regime == plan.BIASED else 0.0
         readings = sensors.measure(before[i], true_now[i], injections, ~closed, faults[i], lake, rng, offset)
-        expected = _derate(solver.estimate(readings.injections, out), rate).loading_pct
-        ahead = (_seasonal(grid, readings.injections, day.number * plan.STEPS + step, h) for h in HORIZONS)
+        expected = derate(solver.estimate(readings.injections, out), rate).loading_pct
+        ahead = (seasonal(grid, readings.injections, day.number * plan.STEPS + step, h) for h in HORIZONS)
         true_out = out | tripped[i]
         found.append(Moment(
             step=step, time=day.start + pd.Timedelta(minutes=15 * step), factor=float(rate), wind=now.wind[i], fault=faults[i],
             open_lines=out, true_out=true_out, injections=injections, now=true_now[i], later=tuple(flow[i] for flow in later),
-            outages=_derate(solver.contingencies(injections, true_out), rate), readings=readings,
+            outages=derate(solver.contingencies(injections, true_out), rate), readings=readings,
             residual=readings.loading - expected,
-            forecast=tuple(_derate(solver.estimate(a, out), rate).loading_pct for a in ahead),
-            estimate=_estimate(grid, readings, out, rate),
+            forecast=tuple(derate(solver.estimate(a, out), rate).loading_pct for a in ahead),
+            estimate=outage_estimate(grid, readings, out, rate),
         ))  # fmt: skip
     return found
 
@@ -115,7 +115,7 @@ class _Course:
         """Flows `offset` quarter hours after the states, with the work of that hour and the lines that tripped."""
         hour, grid = self.at(offset), self.solver.grid
         out = np.stack([grid.mask(a | b) for a, b in zip(hour.opened, tripped, strict=True)])
-        return _derate(self.solver.solve_rows(hour.injections, out), hour.rating[:, None])
+        return derate(self.solver.solve_rows(hour.injections, out), hour.rating[:, None])
 
 
 def _tripable(grid: Grid, out: frozenset[str]) -> np.ndarray:
@@ -128,12 +128,12 @@ def _tripped(grid: Grid, fault: sensors.Fault) -> frozenset[str]:
     return frozenset({str(grid.lines["name"].iloc[fault.line])} if fault.kind == sensors.MISREPORTED else ())
 
 
-def _derate(flow: Flow, factor: float | np.ndarray) -> Flow:
+def derate(flow: Flow, factor: float | np.ndarray) -> Flow:
     """Loadings in percent of the rating in force."""
     return replace(flow, loading_pct=flow.loading_pct / factor)
 
 
-def _estimate(grid: Grid, readings: Readings, out: frozenset[str], factor: float) -> np.ndarray:
+def outage_estimate(grid: Grid, readings: Readings, out: frozenset[str], factor: float) -> np.ndarray:
     """Linear estimate of all loadings after every outage, (n_line, n_line), percent of the rating in force."""
     volts = sensors.line_voltage(grid, readings)
     nominal = linear_contingency(
@@ -142,10 +142,10 @@ def _estimate(grid: Grid, readings: Readings, out: frozenset[str], factor: float
     return nominal / factor
 
 
-def _seasonal(grid: Grid, measured: Injections, at: int, hours: int) -> Injections:
-    """Measured injections moved by the mean change of the last seven days between the same two times of day."""
+def seasonal(grid: Grid, measured: Injections, at: int, hours: int) -> Injections:
+    """Measured injections moved by the mean change of the seven days before `at` between the same two times of day."""
     days = at - plan.STEPS * np.arange(1, 8)
-    now, then = grid.injections(days % len(grid.p_load)), grid.injections((days + hours * HOUR) % len(grid.p_load))
+    now, then = grid.injections(days % len(grid.p_load)), grid.injections((days + hours % 24 * HOUR) % len(grid.p_load))
     p_load, q_load, p_sgen = (
         getattr(measured, n) + (getattr(then, n) - getattr(now, n)).mean(0) for n in ("p_load", "q_load", "p_sgen")
     )

@@ -21,6 +21,15 @@ class Table:
         if len(assets):
             self.blocks.append({"asset": np.asarray(assets, object), "value": np.asarray(values, float), **same})
 
+    def readings(self) -> dict[tuple[str, str], float]:
+        """(asset, quantity) -> value, of all rows that have one."""
+        return {
+            (str(asset), block["quantity"]): float(value)
+            for block in self.blocks
+            for asset, value in zip(block["asset"], block["value"], strict=True)
+            if value == value
+        }
+
     def frame(self, episode: str, names: Sequence[str]) -> pd.DataFrame:
         """All rows, with the columns `names`."""
         sizes = [len(block["asset"]) for block in self.blocks]

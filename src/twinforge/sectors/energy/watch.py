@@ -75,7 +75,7 @@ class Year:
         """Readings (n, k) and what is expected of the loadings (n, n_line), in the order of `names`; NaN where missing."""
         opened = [self.days[step // plan.STEPS].out(step % plan.STEPS / HOUR) for step in truth.steps]
         out = np.stack([self.grid.mask(names) for names in opened])
-        factor = self._ratings(truth)[:, None]
+        factor = self.ratings(truth)[:, None]
         flow = truth.solver.solve_rows(truth.injections, out)
         flow = replace(flow, loading_pct=flow.loading_pct / factor)
         seen = [self._measure(flow[i], truth, i, out[i], rng) for i in range(len(out))]
@@ -93,14 +93,17 @@ class Year:
         opened = out[: len(self.grid.lines)]
         return sensors.measure(flow, flow, truth.injections[i], opened, fault, self.recipe.lake, rng)
 
-    def _ratings(self, truth: Truth) -> np.ndarray:
-        installed = self.grid.sgens["rating_mw"].to_numpy()[self._wind].sum()
-        winds = truth.injections.p_sgen[:, self._wind].sum(1)
+    def ratings(self, truth: Truth) -> np.ndarray:
+        """The rating in force over the nominal one at every hour, (n,)."""
         times = plan.FIRST + pd.to_timedelta(truth.steps * 15, unit="min")
         return np.array([
-            plan.rating_factor(self.settings, time.month, time.hour, plan.wind_regime(wind, installed))
-            for time, wind in zip(times, winds, strict=True)
+            plan.rating_factor(self.settings, time.month, time.hour, self.wind_class(truth.injections[i]))
+            for i, time in enumerate(times)
         ])  # fmt: skip
+
+    def wind_class(self, injections: Injections) -> int:
+        """0 weak, 1 fresh, 2 strong, of one state."""
+        return plan.wind_regime(injections.p_sgen[self._wind].sum(), self.grid.sgens["rating_mw"][self._wind].sum())
 
     @cached_property
     def _wind(self) -> np.ndarray:
