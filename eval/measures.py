@@ -125,11 +125,6 @@ OTHERS: dict[str, tuple[Better, str]] = {
         "contamination: share whose facts, words, options and notes stand in train, in another state",
     ),
     "double_gain": ("lower", "contamination: accuracy of those less that of the others of their template"),
-    "follows": ("lower", "contamination: share that says what is true of the double where that is wrong here"),
-    "follows_more": (
-        "lower",
-        "contamination: the same less how often it says what is true of the template's other lines",
-    ),
     "canary_train": (
         "lower",
         "contamination: share right on states of train without their readings, refusals taken out",

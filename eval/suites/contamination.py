@@ -30,8 +30,6 @@ FOUND = pa.schema(
         *[(name, pa.string()) for name in ("question", "episode", "split", "template", "model")],
         ("double", pa.float64()),  # the line stands in train
         ("right", pa.float64()),
-        ("follows", pa.float64()),  # says what is true of the double, where that differs; else NaN
-        ("chance", pa.float64()),  # the same of the other lines of its template in train, on average
     ]
 )
 
@@ -42,26 +40,30 @@ def run(evidence: Evidence) -> Result:
     Returns
     -------
     Result
-        On each split, skill "all": `same_state`, `same_line`, `near_state` of the questions; of each model `double_gain` (accuracy
-        with a double less that of the others of the template; `null_low`, `null_high`, `p`: the same with doubles dealt out at
-        random in each template), `follows` and `follows_more` (share that says what is true of the double where that is
-        wrong here, and how much more often than of other lines). Skill "canary" on "test": `canary_train`, `canary_test`,
-        `canary_gain`. The table has a row a question and model (`FOUND`).
+        On each split, skill "all": `same_state`, `same_line`, `near_state` of the questions; of each model `double_gain`: accuracy
+        with a double less that of the others of the template (`null_low`, `null_high`, `p`: the same with doubles dealt out at
+        random in each template). Skill "canary" on "test": `canary_train`, `canary_test`, `canary_gain`. The table has a
+        row a question and model (`FOUND`).
     """
     train = evidence.train
     if not len(train):
         return Result({}, pd.DataFrame(columns=FOUND.names), FOUND)
-    known: dict[str, pd.DataFrame] = {str(line): rows for line, rows in train.groupby(_lines(train))}
+    known = frozenset(_lines(train))
     states = [frozenset(text.split()) for text in train["context"].unique()]
     measures: Measures = {}
-    tables = []
+    tables = [pd.DataFrame(columns=FOUND.names)]
     for split in REPORTED:
         rows = evidence.questions[evidence.questions["split"] == split]
         if not len(rows):
             continue
         sample = Sample.of(rows["episode"], evidence.resamples, evidence.seed)
         cell = _shared(rows, train, known, states, sample)
-        judged = [_judged(rows, answers, model, known, train, evidence) for model, answers in evidence.answers.items()]
+        told = {
+            model: own
+            for model, all_ in evidence.answers.items()
+            if len(own := all_[all_["question"].isin(rows["id"])])
+        }
+        judged = [_judged(rows, own, model, known, evidence.alpha) for model, own in told.items()]
         for part in judged:
             _add(cell, part, sample, evidence.seed)
         measures[split] = {"all": cell}
@@ -73,14 +75,15 @@ def run(evidence: Evidence) -> Result:
 
 def _lines(rows: pd.DataFrame) -> pd.Series:
     """All that is asked beside the state, without regard to case and blanks."""
-    parts = rows["facts"] + "|" + rows["text"] + "|" + rows["options"].map("|".join) + "|" + rows["notes"].map("|".join)
+    told = rows["options"].map(" | ".join) + " | " + rows["notes"].map(" | ".join)
+    parts = rows["facts"] + " | " + rows["text"] + " | " + told
     return parts.str.casefold().str.split().str.join(" ")
 
 
 def _shared(
     rows: pd.DataFrame,
     train: pd.DataFrame,
-    known: dict[str, pd.DataFrame],
+    known: frozenset[str],
     states: Sequence[frozenset[str]],
     sample: Sample,
 ) -> Cell:
@@ -88,7 +91,7 @@ def _shared(
     shares = {
         "same_state": rows["context"].isin(train["context"]),
         "near_state": rows["context"].map(near),
-        "same_line": _lines(rows).isin(list(known)),
+        "same_line": _lines(rows).isin(known),
     }
     return {name: {QUESTIONS: share_entry(name, rows, each.astype(float), sample)} for name, each in shares.items()}
 
@@ -98,58 +101,14 @@ def _nearest(words: frozenset[str], states: Sequence[frozenset[str]]) -> float:
     return max(len(words & other) / len(words | other) for other in states)
 
 
-def _judged(
-    rows: pd.DataFrame,
-    answers: pd.DataFrame,
-    model: str,
-    known: dict[str, pd.DataFrame],
-    train: pd.DataFrame,
-    evidence: Evidence,
-) -> pd.DataFrame:
-    """A model's answers with what is true of each question's double (`FOUND`)."""
-    own = answers[answers["question"].isin(rows["id"])]
-    scored = score(rows, own, model, evidence.alpha)
+def _judged(rows: pd.DataFrame, answers: pd.DataFrame, model: str, known: frozenset[str], alpha: float) -> pd.DataFrame:
+    """A model's answers, and which questions have a double (`FOUND`)."""
+    scored = score(rows, answers, model, alpha)
     asked = rows.set_index("id").loc[scored["question"]]
-    lines, said = _lines(asked), own.set_index("question")["p"]
-    others = {str(name): part for name, part in train[train["truth"].notna()].groupby("template")}
-    follows, chance = [], []
-    for at, line in enumerate(lines):
-        question, double = asked.iloc[at], known.get(line)
-        told = None if double is None else _told(question, double)
-        if told is None or not len(told):
-            follows.append(np.nan)
-            chance.append(np.nan)
-            continue
-        value = space_of(question).decide(np.asarray(said[scored["question"].iloc[at]]))
-        follows.append(float(_hits(question, value, told).any()))
-        chance.append(float(_hits(question, value, _told(question, others[question["template"]])).mean()))
+    double = _lines(asked).isin(known).to_numpy(float)
     return scored[["question", "episode", "split", "model", "right"]].assign(
-        template=asked["template"].to_numpy(),
-        double=lines.isin(list(known)).to_numpy(float),
-        follows=follows,
-        chance=chance,
+        template=asked["template"].to_numpy(), double=double
     )
-
-
-def _told(question: pd.Series, rows: pd.DataFrame) -> np.ndarray:
-    """What is true of training rows in the terms of a question, where it is another answer than the question's own."""
-    if question["kind"] == "entities" or np.isnan(question["truth"]):
-        return np.zeros(0)
-    truths = rows["truth"].dropna()
-    if question["kind"] == "choice":
-        options = list(question["options"])
-        offered = rows.loc[truths.index, "options"]
-        names = [str(named[int(truth)]) for named, truth in zip(offered, truths, strict=True)]
-        values = np.array([float(options.index(name)) for name in names if name in options])
-    else:
-        values = truths.to_numpy(float)
-    return values[~_hits(question, question["truth"], values)]
-
-
-def _hits(question: pd.Series, value: float, others: np.ndarray) -> np.ndarray:
-    """Which values are the same answer, a number within its tolerance; a refusal is none."""
-    tolerance = question["tolerance"] if question["kind"] == "number" else 0.0
-    return np.abs(others - value) <= tolerance + SLACK
 
 
 def _add(cell: Cell, rows: pd.DataFrame, sample: Sample, seed: int) -> None:
@@ -166,12 +125,6 @@ def _add(cell: Cell, rows: pd.DataFrame, sample: Sample, seed: int) -> None:
         more = {"null_low": float(low), "null_high": float(high), "p": float(extreme)}
         bounds = interval(gain.draws, gain.episodes)
         cell.setdefault("double_gain", {})[model] = entry(gain, bounds, better("double_gain"), **more)
-    told = rows[rows["follows"].notna() & rows["chance"].notna()]
-    if len(told):
-        cell.setdefault("follows", {})[model] = share_entry("follows", told, told["follows"], sample)
-        found = mean_of(told, told["follows"] - told["chance"], sample)
-        bounds = interval(found.draws, found.episodes)
-        cell.setdefault("follows_more", {})[model] = entry(found, bounds, better("follows_more"))
 
 
 def _null(rows: pd.DataFrame, seed: int) -> np.ndarray:
