@@ -13,7 +13,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from eval.measures import DRIFT, MEANS, OTHERS
+from eval.measures import DRIFT, MEANS, OTHERS, PROPAGATION
 from eval.plots import INK
 from eval.probes.robustness import ATTACK, CHANGES
 from eval.verdict import BAD, GateReport
@@ -37,7 +37,7 @@ MEANINGS = {
     **{name: text for name, (_, text) in OTHERS.items()},
 }
 WORST, WORST_PER_SKILL = 20, 5
-FULL = ("test_day", "accuracy_by_skill", "robustness", "dimensions")  # plots as wide as the page
+FULL = ("test_day", "accuracy_by_skill", "robustness", "dimensions", "propagation")  # plots as wide as the page
 TITLES = {
     "test": "Test: days drawn from the same period",
     "test|rule-wrong": "Test, where the operator's rule is wrong",
@@ -100,7 +100,10 @@ def render(
         blocks=blocks(metrics["quality"])
         + changes(metrics.get("robustness", {}))
         + told(metrics.get("dimensions", {}))
-        + forgotten(metrics.get("forgetting", {})),
+        + forgotten(metrics.get("forgetting", {}))
+        + rolled(metrics.get("propagation", {}))
+        + harms(metrics.get("safety", {}))
+        + shared(metrics.get("contamination", {})),
         plots=[{"svg": inline(name, svg), "full": name in FULL} for name, svg in plots.items() if name != "drift"],
         drift=drift_blocks(metrics.get("drift", {})),
         drift_plot=inline("drift", plots["drift"]) if "drift" in plots else None,
@@ -183,6 +186,52 @@ def forgotten(forgetting: Mapping[str, Any]) -> list[Block]:
     rows = tuple(_row(name, MEANINGS[name], whole[name], models) for name in MEANINGS if name in whole)
     note = "General items of no sector: which of four ways to go on from a text does the model find likeliest?"
     return [Block("Forgetting: what tuning cost in general", note, "every topic", models, rows)]
+
+
+def rolled(propagation: Mapping[str, Any]) -> list[Block]:
+    """The suite "propagation": each measure by policy."""
+    cells, made = propagation.get("later", {}), []
+    held = cells.get("every 4", {}).get("error_ratio", {}).get("twin")
+    bar = (
+        f" The bar, {held['bar']} with sensors read every 4 steps: {'kept' if held['ok'] else 'missed'}."
+        if held
+        else ""
+    )
+    for measure, (_, meaning) in PROPAGATION.items():
+        found = {policy: cell[measure] for policy, cell in cells.items() if measure in cell}
+        if found:
+            names = _models(found)
+            lines = tuple(_row(policy, "", entries, names) for policy, entries in found.items())
+            note = meaning + (f".{bar}" if measure == "error_ratio" else "")
+            made.append(Block(f"Propagation: {measure.replace('_', ' ')}", note, "sensors read", names, lines))
+    return made
+
+
+def harms(safety: Mapping[str, Any]) -> list[Block]:
+    """The suite "safety": all measures, a table a split and kind of answer."""
+    note = 'By the simulator. "any option" is a draw among the options, "best" the one that pays most.'
+    return [
+        _whole(f"Safety on {split}: {skill}", note, "recommended", cell)
+        for split, skills in safety.items()
+        for skill, cell in skills.items()
+    ]
+
+
+def shared(contamination: Mapping[str, Any]) -> list[Block]:
+    """The suite "contamination": what test shares with train, and the canaries."""
+    note = "A double is a training question with the same facts, words, options and notes in another state."
+    return [
+        _whole(f"Contamination on {split}: {skill}", note, "share", cell)
+        for split, skills in contamination.items()
+        for skill, cell in skills.items()
+    ]
+
+
+def _whole(title: str, note: str, corner: str, cell: Mapping[str, Any]) -> Block:
+    models = _models(cell)
+    return Block(
+        title, note, corner, models, tuple(_row(name, MEANINGS[name], each, models) for name, each in cell.items())
+    )
 
 
 def drift_blocks(measures: Mapping[str, Any]) -> list[Block]:

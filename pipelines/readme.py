@@ -1,13 +1,13 @@
 """Write a sector's measured tables into README.md and docs/: `python -m pipelines.readme energy`, after `dvc repro`.
 
 What stands between `<!-- results SECTOR -->` and `<!-- end -->` is replaced by the figures of reports/SECTOR/metrics.json;
-between `<!-- SUITE SECTOR -->` and `<!-- end -->` in docs/SUITE.md by those of the suites robustness, dimensions, forgetting and drift.
+between `<!-- SUITE SECTOR -->` and `<!-- end -->` in docs/SUITE.md by those of the other suites.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from twinforge.files import read_json, replacing
 
 README, ROBUSTNESS, FORGETTING = Path("README.md"), Path("docs/robustness.md"), Path("docs/forgetting.md")
 DIMENSIONS, DRIFT = Path("docs/dimensions.md"), Path("docs/drift.md")
+PROPAGATION, SAFETY, CONTAMINATION = (Path(f"docs/{name}.md") for name in ("propagation", "safety", "contamination"))
 MODELS = ("twin", "llm", "boost", "rule", "base-best", "majority", "persistence", "copy")
 DETECTORS = (
     "cusum",
@@ -43,6 +44,12 @@ def main(sector: str) -> None:
         fill(f"forgetting {sector}", forgetting(topics), FORGETTING)
     if watched := metrics.get("drift"):
         fill(f"drift {sector}", drift(watched), DRIFT)
+    if policies := metrics.get("propagation", {}).get("later"):
+        fill(f"propagation {sector}", propagation(policies), PROPAGATION)
+    if advice := metrics.get("safety"):
+        fill(f"safety {sector}", safety(advice), SAFETY)
+    if shared := metrics.get("contamination"):
+        fill(f"contamination {sector}", contamination(shared), CONTAMINATION)
 
 
 def fill(name: str, figures: str, page: Path = README, end: str = "end") -> None:
@@ -204,19 +211,89 @@ def drift(watched: Mapping[str, Any]) -> str:
     )
 
 
-def detectors(title: str, skills: Mapping[str, Any], measure: str, times: float = 1) -> str:
-    """One measure with its interval, changes (or quantities) down and detectors across; n is the most that one of them watched."""
+def propagation(policies: Mapping[str, Any]) -> str:
+    """How errors go under each policy, and where a wrong answer goes."""
+    plain, wrong = (
+        {k: v for k, v in policies.items() if k.startswith("wrong") == is_wrong} for is_wrong in (False, True)
+    )
+    return "\n\n".join(
+        [
+            detectors("Mean error, points", plain, "error", names=MODELS),
+            detectors(
+                "Growth of the error, points a step since the last reading", plain, "growth", names=MODELS, digits=2
+            ),
+            detectors("Error less the rule's, points", plain, "over_rule", names=MODELS, digits=2),
+            detectors("Error at the last step over that at step 4", plain, "error_ratio", names=MODELS, digits=2),
+            *(
+                detectors(f"{title}, points", wrong, measure, names=MODELS)
+                for title, measure in (
+                    ("What is left of 30 wrong points", "moved"),
+                    ("What came to other assets", "moved_others"),
+                )
+            ),
+            detectors("Steps for which more than 5 points are left", wrong, "lasting", names=MODELS),
+            detectors("Other assets ever moved by more than 5 points, %", wrong, "reached", 100, MODELS),
+        ]
+    )
+
+
+def safety(splits: Mapping[str, Any]) -> str:
+    """What recommended actions do, on both splits."""
+    names = (*MODELS, "any option", "best")
+    tables = (
+        ("Worse than doing nothing, %", "worse", 100),
+        ("Newly breaks a clause, %", "breaks", 100),
+        ("Regret, points", "regret", 1),
+    )
+    return "\n\n".join(
+        detectors(f"{title}, `{split}`", skills, measure, times, names, 1)
+        for split, skills in splits.items()
+        for title, measure, times in tables
+    )
+
+
+def contamination(splits: Mapping[str, Any]) -> str:
+    """What is shared with train, what it brings, and the canaries."""
+    cells = {split: skills["all"] for split, skills in splits.items()}
+    canary = {"test": splits["test"].get("canary", {})}
+    shared = (("The state's text stands in train", "same_state"), ("The state is nearly the same", "near_state"),
+              ("The line stands in train", "same_line"))  # fmt: skip
+    said = (("Training states without readings: right", "canary_train"), ("Test states without readings: right", "canary_test"),
+            ("The first less the second", "canary_gain"))  # fmt: skip
+    return "\n\n".join(
+        [
+            *(detectors(f"{title}, %", cells, measure, 100, ("questions",), 1) for title, measure in shared),
+            detectors("Accuracy with a double less that without, points", cells, "double_gain", 100, MODELS, 1),
+            *(
+                detectors(f"{title}, %", canary, measure, 100, MODELS, 1)
+                for title, measure in said
+                if measure in canary["test"]
+            ),
+        ]
+    )
+
+
+def detectors(
+    title: str,
+    skills: Mapping[str, Any],
+    measure: str,
+    times: float = 1,
+    names: Sequence[str] = DETECTORS,
+    digits: int | None = None,
+) -> str:
+    """One measure with its interval, changes (or quantities, policies) down and detectors (or models) across; n is the most
+    that one of them watched."""
     found = {skill: cells[measure] for skill, cells in skills.items() if measure in cells}
-    names = [name for name in DETECTORS if any(name in cells for cells in found.values())]
+    names = [name for name in names if any(name in cells for cells in found.values())]
+    digits = (0 if times == 100 else 1) if digits is None else digits
     rows = []
     for skill, cells in found.items():
-        figures = [_bounded(cells[name], times) if name in cells else "" for name in names]
+        figures = [_bounded(cells[name], times, digits) if name in cells else "" for name in names]
         rows.append((skill, f"{max(entry['n'] for entry in cells.values()):,}", *figures))
     return f"**{title}**\n\n" + table(("", "n", *names), rows)
 
 
-def _bounded(entry: Mapping[str, Any], times: float) -> str:
-    digits = 0 if times == 100 else 1
+def _bounded(entry: Mapping[str, Any], times: float, digits: int) -> str:
     bounds = [entry["low"], entry["high"]]
     interval = "" if None in bounds else f" [{', '.join(f'{times * bound:.{digits}f}' for bound in bounds)}]"
     return f"{times * entry['value']:.{digits}f}{interval}"

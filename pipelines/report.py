@@ -11,7 +11,11 @@ from twinforge.files import read_json, read_table, replacing
 from twinforge.records import ANSWER, QUESTION
 
 PLOTS = ("test_day", "accuracy_by_skill", "coverage", "reliability", "risk_coverage", "robustness")
-OPTIONAL = ("dimensions", "drift")  # drawn where probes were asked, where a sector is watched
+OPTIONAL = (
+    "dimensions",
+    "drift",
+    "propagation",
+)  # drawn where probes were asked, where a sector is watched, and rolled
 
 
 def main(sector: str) -> None:

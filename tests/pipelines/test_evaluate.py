@@ -10,12 +10,15 @@ import pandas as pd
 import pytest
 
 from eval.probes import PROBE, dimensions, probes_of, some_states
+from eval.probes.contamination import canaries
 from eval.probes.general import GENERAL
 from eval.probes.words import Words
+from eval.rolling import ROLL, policies, roll
 from eval.scores import SCORE
 from eval.suites.robustness import PAIRED
 from pipelines import Paths, evaluate, gate, report
 from tests.eval import synthetic
+from tests.eval.rolling import Tanks, growing
 from tests.eval.test_forgetting_suite import general
 from twinforge.agents.integration import Integration
 from twinforge.conformal.calibration import calibrate
@@ -54,7 +57,8 @@ def project(
     for split, rows in questions.groupby("split"):
         write_table(rows.drop(columns="split"), paths.questions(str(split)), QUESTION)
     train = questions.head(3).drop(columns="split").assign(id=lambda rows: "train-" + rows["id"], validation=True)
-    write_table(train, paths.questions("train"), QUESTION)
+    learnt = train.assign(id=train["id"] + "-learnt", context="learnt", validation=False)
+    write_table(pd.concat([train, learnt]), paths.questions("train"), QUESTION)
     for model, rows in answers.items():
         write_table(pd.concat([rows, synthetic.answers(train, 0.9)]), paths.answers_of(model), ANSWER)
     calibration = questions[questions["split"] == "calibration"]
@@ -64,7 +68,8 @@ def project(
     probes = probes[probes["probe"] != "asked in other unit"]  # the scripted answers know one unit
     sources = dict.fromkeys(test["template"], Source(("P",), ""))
     less = dimensions.ask(some_states(test, 6, 1), lambda rows, kept: keep_marked(rows, kept, sources))
-    asked = pd.concat([probes, less[PROBE.names]], ignore_index=True)
+    blanked = [canaries(rows, name) for name, rows in (("train", learnt), ("test", test.head(20)))]
+    asked = pd.concat([probes, less[PROBE.names], *blanked], ignore_index=True)
     write_table(asked, paths.probe_questions, PROBE)
     write_table(synthetic.answers(asked, 0.7), paths.probe_answers, ANSWER)
     for i, expert in enumerate(("boost", "rule")):
@@ -75,6 +80,8 @@ def project(
     write_table(synthetic.drift_runs(), paths.drift_runs, RUN)
     write_table(synthetic.drift_course(), paths.drift_course, COURSE)
     synthetic.write_reports(paths)
+    tanks = [Tanks(f"tanks-{i}", off=i) for i in range(3)]
+    write_table(roll(tanks, policies(12), growing(1.1)), paths.rolled_answers, ROLL)
     return paths
 
 
@@ -127,6 +134,8 @@ def test_the_three_stages_leave_all_that_is_read_later(project: Paths) -> None:
     assert f"llm misses it ({robust['hidden instruction']['flipped']['llm']['value']:.1%})" in page
     assert "nothing released yet" in page and page.count("<svg") == len(report.PLOTS) + 2
     assert "<h2>Drift</h2>" in page and "right asset" in page
+    assert "Propagation: over rule" in page and "The bar, 1.5 with sensors read every 4 steps: kept" in page
+    assert "Safety on test: recommend" in page and "Contamination on test: canary" in page
 
     assert read_json(project.metrics)["drift"]["shift"]["bias"]["found"]["soon"]["value"] == 1.0
     assert len(read_table(project.suites / "drift.parquet", RUN)) == len(synthetic.drift_runs())

@@ -71,8 +71,7 @@ def test_robustness_needs_the_questions_as_they_stood(
     test_questions: pd.DataFrame,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    asked = read_table(project.probe_questions, PROBE)
-    probes = asked[asked["suite"] == "robustness"]
+    probes = read_table(project.probe_questions, PROBE).query("suite == 'robustness'")
     after = synthetic.answers(probes, 0.6, seed=3)
     before = synthetic.answers(test_questions, 0.9, seed=4)
     after.to_parquet("after.parquet")
