@@ -156,8 +156,8 @@ PROPAGATION: dict[str, tuple[Better, str]] = {
     "over_rule": ("lower", "error minus that of the rule, which is fed no answers; paired"),
     "moved": ("lower", "points by which the asset's answer differs from that without the wrong one"),
     "moved_others": ("lower", "the same of the other assets"),
-    "lasting": ("lower", "last step after the wrong answer at which the asset's differs by more than 5 points"),
-    "reached": ("lower", "share of the other assets whose answer ever differs by more than 5 points"),
+    "lasting": ("lower", "last step after the wrong answer at which the asset's differs by more than a sixth of that"),
+    "reached": ("lower", "share of the other assets whose answer ever differs by more than a sixth of that"),
 }
 
 

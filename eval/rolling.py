@@ -27,7 +27,11 @@ RULE, PERSISTENCE = "rule", "persistence"
 MODELS = (TWIN, "boost", RULE, PERSISTENCE)  # rolled under every policy
 ALONE = 8  # steps for which the language model alone is rolled, under "never"
 AIDED = 16  # steps under "simulator"
-AT, ADDED, FOLLOWED = 4, 30.0, 12  # a wrong answer: its step, points added to it, and steps for which it is followed
+AT, ADDED, FOLLOWED = (
+    4,
+    0.1,
+    12,
+)  # a wrong answer: its step, share of all values by which it is too high, steps after it
 ROLL = pa.schema(
     [
         ("rollout", pa.string()),
@@ -102,12 +106,12 @@ class _Run:
     def asked(self) -> list[dict[str, Any]]:
         return self.rollout.ask(self.step, self.own.first, self.now, self.before, self.own.simulated)
 
-    def take(self, said: np.ndarray, refused: np.ndarray) -> Iterator[dict[str, Any]]:
-        """Make the answers the next readings; rows of `ROLL`."""
+    def take(self, said: np.ndarray, refused: np.ndarray, wrong: float = 0.0) -> Iterator[dict[str, Any]]:
+        """Make the answers the next readings, the first one too high by `wrong` where this is due; rows of `ROLL`."""
         self.step += 1
         added = np.zeros(len(said))
         if self.own.policy in WRONG and self.step == AT:
-            added[0] = ADDED
+            added[0] = wrong
         self.before, self.now = self.now, said + added
         for i, asset in enumerate(self.rollout.assets):
             yield {
@@ -133,10 +137,12 @@ def _step(runs: Sequence[_Run], model: str, answer: Answer) -> Iterator[dict[str
         vectors = answer(model, frame)
         said = np.array([median(row, p) for (_, row), p in zip(frame.iterrows(), vectors, strict=True)])
         refused = np.array([p[-1] > 0.5 for p in vectors])
+    values = space_of(frame.iloc[0]).values
+    wrong = float(values[round(ADDED * len(values))] - values[0])
     place = {state: (frame["state"] == i).to_numpy() for i, state in enumerate(states)}
     for run in runs:
         own = place[run.state]
-        yield from run.take(said[own], refused[own])
+        yield from run.take(said[own], refused[own], wrong)
 
 
 def median(question: pd.Series, p: np.ndarray) -> float:

@@ -227,12 +227,12 @@ def propagation(policies: Mapping[str, Any]) -> str:
             *(
                 detectors(f"{title}, points", wrong, measure, names=MODELS)
                 for title, measure in (
-                    ("What is left of 30 wrong points", "moved"),
+                    ("What is left of the wrong points", "moved"),
                     ("What came to other assets", "moved_others"),
                 )
             ),
-            detectors("Steps for which more than 5 points are left", wrong, "lasting", names=MODELS),
-            detectors("Other assets ever moved by more than 5 points, %", wrong, "reached", 100, MODELS),
+            detectors("Steps for which more than a sixth of them is left", wrong, "lasting", names=MODELS),
+            detectors("Other assets ever moved by more than a sixth of them, %", wrong, "reached", 100, MODELS),
         ]
     )
 

@@ -14,6 +14,7 @@ from tests.toy_days import Day
 from tests.toy_dimensions import keep
 from tests.toy_questions import ask, context, questions
 from tests.toy_reports import claims, report, request
+from tests.toy_roll import rollouts
 from tests.toy_terms import CAUSES, CLAUSES, NAME, PUMPS, SIGNALS, TANKS, TEMPLATES, Settings
 from twinforge.records import KNOWLEDGE
 from twinforge.sectors import Episode
@@ -49,5 +50,5 @@ def episodes(recipe: Any) -> Iterator[Episode]:
 
 __all__ = [
     "CLAUSES", "NAME", "SIGNALS", "TEMPLATES", "Settings", "ask", "check", "claims", "context", "episode_count", "episodes",
-    "keep", "knowledge", "questions", "report", "request",
+    "keep", "knowledge", "questions", "report", "request", "rollouts",
 ]  # fmt: skip

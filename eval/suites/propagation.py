@@ -20,7 +20,7 @@ from twinforge.errors import UserError
 
 SPLIT = "later"
 HELD, BAR, NEAR = "every 4", 1.5, 4  # under this policy: error at the last step over that at step 4, at most
-TOLD = 5.0  # points: less than the questions' tolerance is no move
+TOLD = 1 / 6  # of the wrong points: less is no move
 LAGS = (1, 4, 12)
 
 
@@ -129,8 +129,11 @@ def _wrong(wrong: pd.DataFrame, right: pd.DataFrame, name: str, sample: Sample) 
     if not wrong.set_index(keys).index.isin(plain.index).all():
         raise UserError(f"rolled answers: {name!r} lacks the same rollout as it was; run `dvc repro` again")
     moved = wrong["said"] - plain.loc[wrong.set_index(keys).index].to_numpy()
-    hit = wrong[wrong["injected"] != 0].set_index("rollout")["asset"]
-    rows = wrong.assign(moved=moved.abs(), own=wrong["asset"] == wrong["rollout"].map(hit), lag=wrong["step"] - AT)
+    hit = wrong[wrong["injected"] != 0].set_index("rollout")
+    rows = wrong.assign(
+        moved=moved.abs(), own=wrong["asset"] == wrong["rollout"].map(hit["asset"]), lag=wrong["step"] - AT,
+        wrong=wrong["rollout"].map(hit["injected"]),
+    )  # fmt: skip
     rows = rows[rows["lag"] >= 0]
     cells: dict[str, Cell] = {}
     for lag in LAGS:
@@ -152,7 +155,7 @@ def _reach(rows: pd.DataFrame) -> Iterator[tuple[str, tuple[pd.DataFrame, pd.Ser
     own = rows[rows["own"] & (rows["lag"] > 0)]
     last = (
         own["lag"]
-        .where(own["moved"] > TOLD, 0)
+        .where(own["moved"] > TOLD * own["wrong"], 0)
         .groupby([own["rollout"], own["model"]])
         .max()
         .rename("steps")
@@ -161,8 +164,8 @@ def _reach(rows: pd.DataFrame) -> Iterator[tuple[str, tuple[pd.DataFrame, pd.Ser
     yield "lasting", (last.assign(episode=last["rollout"]), last["steps"].astype(float))
     others = rows[~rows["own"]]
     if len(others):
-        most = others.groupby(["rollout", "model", "asset"])["moved"].max().reset_index()
-        yield "reached", (most.assign(episode=most["rollout"]), (most["moved"] > TOLD).astype(float))
+        most = others.groupby(["rollout", "model", "asset"])[["moved", "wrong"]].max().reset_index()
+        yield "reached", (most.assign(episode=most["rollout"]), (most["moved"] > TOLD * most["wrong"]).astype(float))
 
 
 def _figures(found: dict[str, tuple[pd.DataFrame, pd.Series]], sample: Sample) -> Cell:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from eval.rolling import ADDED, AT, LLM, NEVER, ROLL, SIMULATOR, TWIN, WRONG, Own, policies, roll
+from eval.rolling import AT, LLM, NEVER, ROLL, SIMULATOR, TWIN, WRONG, Own, policies, roll
 from tests.eval.rolling import MIDDLE, Tanks, growing
 
 
@@ -36,7 +36,7 @@ def test_a_wrong_answer_is_followed_where_it_goes() -> None:
     said = rows.pivot(index="step", columns=["policy", "asset"], values="said")
     moved = said["wrong answer"] - said[NEVER]
     assert (moved.loc[: AT - 1] == 0).all(None)
-    assert list(moved.loc[AT]) == [ADDED, 0] and list(moved.loc[AT + 1]) == [15, 3]
+    assert list(moved.loc[AT]) == [30, 0] and list(moved.loc[AT + 1]) == [15, 3]
     assert rows["injected"].abs().gt(0).sum() == 1
 
 

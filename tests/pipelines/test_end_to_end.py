@@ -77,6 +77,11 @@ def test_from_a_recipe_to_a_twin_that_answers(tmp_path: Path, monkeypatch: pytes
     assert (
         set(reports["told"]) == {"twin", "llm", "base", "base-few", "rule"} and reports["wrong"]["rule"]["value"] < 0.6
     )
+    rolled = read_json(paths.metrics)["propagation"]["later"]
+    assert set(rolled["never"]["error"]) == {"twin", "llm", "boost", "rule", "persistence"}
+    assert rolled["wrong answer, 1 on"]["moved"]["twin"]["n"] == 1 and rolled["every 4"]["error"]["twin"]["value"] > 0
+    assert set(read_json(paths.metrics)["contamination"]["test"]["canary"]["canary_gain"]) == {"llm"}
+    assert 0 <= read_json(paths.metrics)["safety"]["test"]["recommend"]["worse"]["twin"]["value"] <= 1
     assert {"options shuffled", "lines reordered", "hidden instruction"} < set(robust)
     less = read_json(paths.metrics)["dimensions"]
     assert set(less["test|PC"]["all"]["accuracy"]) == {"llm", "twin"} and len(less) == 9

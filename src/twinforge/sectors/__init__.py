@@ -139,7 +139,7 @@ class Streams:
 
 
 class Rollout(Protocol):
-    """Consecutive steps of a system's life, over which a twin can be fed its own answers about some assets.
+    """Consecutive hours of a system's life, over which a twin can be fed its own answers about some assets.
 
     name : which stretch. start : time of step 0. assets : (k,) names. truth : (steps + 1, k) true values, step 0 first.
     """
