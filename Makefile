@@ -33,7 +33,7 @@ repro: env ## every sector of params.yaml, only where something changed
 	dvc repro
 
 suites: PROFILE = cpu-suites
-suites: env ## the same twin, its suites measured on more states (seven minutes more)
+suites: env ## the same twin, its suites measured on more states (twelve minutes more)
 	@$(set-profile)
 	python -m pipelines.tidy
 	dvc repro $(addsuffix @energy,$(LAST))
