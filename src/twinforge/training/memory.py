@@ -82,7 +82,7 @@ def disk_full(error: BaseException) -> bool:
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in _FULL
     words = (f"os error {number}" for number in _FULL)
-    return any(each in str(error) for each in (*words, "PytorchStreamWriter", "file write failed"))
+    return any(each in str(error) for each in (*words, "PytorchStreamWriter", "inline_container"))
 
 
 def smaller(compute: Any) -> str:
