@@ -17,7 +17,7 @@ from twinforge.training.memory import PER_WEIGHT
 from twinforge.training.trees import Lesson
 
 GIB = 2**30
-CHECKPOINTS = 3  # on disk at once: the newest two, and the one being written
+CHECKPOINTS = 4  # on disk at once: the newest two, that of the best check, and the one being written
 SAID = ("context", "facts", "text", "kind", "options", "notes", "unit", "low", "high", "step")
 TOLD = ("truth", "gold")
 
