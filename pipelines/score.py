@@ -1,6 +1,8 @@
-"""Score a file of predictions, by any model, with one suite: `twinforge evaluate --answers FILE --suite NAME --sector SECTOR`.
+"""Score any model's answers with one suite: those in a file (`twinforge evaluate --answers FILE --suite NAME --sector SECTOR`), or
+a running server's, asked now (`--model URL`).
 
-Reads the curated questions, data/probes/SECTOR/ and, to compare with, the stored answers of the twin. Writes nothing.
+Reads the curated questions, data/probes/SECTOR/ and, to compare with, the stored answers of the twin. Writes nothing but a server's
+replies, in .scratch/SECTOR/served/.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from rich.console import Console
 from eval.evidence import Evidence, Result
 from eval.predictions import Predictions, read_predictions
 from eval.probes import PROBE
+from eval.served import Server, ask
 from eval.show import tables
 from eval.suites import SUITES
 from pipelines import Paths
@@ -21,6 +24,7 @@ from pipelines.evaluate import SPLITS, probe_answers
 from pipelines.integrate import MODELS
 from twinforge.errors import UserError
 from twinforge.files import read_table
+from twinforge.model.answers import sample_states
 from twinforge.recipe import Slice, read_slice
 from twinforge.records import ANSWER, QUESTION
 
@@ -33,9 +37,43 @@ def score_file(file: Path, suite: str, sector: str, root: Path = Path()) -> None
     paths = Paths(sector, root)
     recipe = read_slice(paths.recipe("evaluate"))
     result, answered, said = measured(file, suite, paths, recipe)
+    _show(f"{file}: {answered}", suite, result, file.name, said)
+
+
+def score_server(
+    url: str, name: str | None, sector: str, split: str, limit: int | None, concurrency: int, root: Path = Path()
+) -> None:
+    """Ask the server at `url` a split's questions (whole states, about `limit` of them) and print the suite `quality` of its answers.
+
+    name : of the model, where the server has several. concurrency : requests at a time. Raises `UserError` for what it can't reach or read.
+    """
+    if concurrency < 1 or (limit is not None and limit < 1):
+        raise UserError(f"--concurrency {concurrency}, --limit {limit}: give whole numbers from 1 on")
+    paths = Paths(sector, root)
+    recipe = read_slice(paths.recipe("evaluate"))
+    questions = read_table(paths.questions(split), QUESTION)
+    asked = sample_states(questions, limit, recipe.seed) if limit else questions
+    server = Server(url, name, concurrency)
+    found = ask(server, asked, paths.scratch / "served", concurrency)
+    result = scored(server.model, Predictions(found.answers, found.said), "quality", paths, recipe)
+    lost = (
+        f"; {found.lost} of {found.replies} replies could not be read and count as knowing nothing"
+        if found.lost
+        else ""
+    )
+    _show(
+        f"{server.model}: {len(asked)} of {len(questions)} questions of {split} asked{lost}",
+        "quality",
+        result,
+        server.model,
+        found.said,
+    )
+
+
+def _show(line: str, suite: str, result: Result, name: str, said: bool) -> None:
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
-    console.print(f"{file}: {answered}", highlight=False, markup=False)
-    for table in tables(suite, result.measures, file.name, said):
+    console.print(line, highlight=False, markup=False)
+    for table in tables(suite, result.measures, name, said):
         console.print(table)
 
 
@@ -44,10 +82,7 @@ def measured(file: Path, suite: str, paths: Paths, recipe: Slice) -> tuple[Resul
     distributions."""
     if suite not in SCORED:
         raise UserError(f"--suite {suite}: predictions can't be scored by it; choose one of {', '.join(SCORED)}")
-    parts = [read_table(paths.questions(split), QUESTION).assign(split=split) for split in SPLITS]
-    questions, probes = pd.concat(parts, ignore_index=True), read_table(paths.probe_questions, PROBE)
-    stored = {model: read_table(paths.answers_of(model), ANSWER) for model in ("twin", *MODELS)}
-    stored = {model: rows[rows["question"].isin(questions["id"])] for model, rows in stored.items()}
+    questions, probes = _asked(paths)
     found = read_predictions(file, pd.concat([questions, probes], ignore_index=True))
     due = {"quality": questions[questions["split"] == "test"]}.get(suite, probes[probes["suite"] == suite])
     count = int(found.answers["question"].isin(due["id"]).sum())
@@ -56,8 +91,21 @@ def measured(file: Path, suite: str, paths: Paths, recipe: Slice) -> tuple[Resul
         raise UserError(
             f"{file}: answers none of the {len(due)} questions of the suite {suite}, which stand in {where}"
         )
-    evidence = _evidence(file.name, found, questions, probes, stored, paths, recipe)
-    return SUITES[suite](evidence), f"{count} of {len(due)} questions answered", found.said
+    return scored(file.name, found, suite, paths, recipe), f"{count} of {len(due)} questions answered", found.said
+
+
+def scored(name: str, found: Predictions, suite: str, paths: Paths, recipe: Slice) -> Result:
+    """A suite's result with these answers as one more model of that name."""
+    questions, probes = _asked(paths)
+    stored = {model: read_table(paths.answers_of(model), ANSWER) for model in ("twin", *MODELS)}
+    stored = {model: rows[rows["question"].isin(questions["id"])] for model, rows in stored.items()}
+    return SUITES[suite](_evidence(name, found, questions, probes, stored, paths, recipe))
+
+
+def _asked(paths: Paths) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """All curated questions with their split, and all probes."""
+    parts = [read_table(paths.questions(split), QUESTION).assign(split=split) for split in SPLITS]
+    return pd.concat(parts, ignore_index=True), read_table(paths.probe_questions, PROBE)
 
 
 def _evidence(

@@ -29,6 +29,7 @@ examples:
   twinforge conformal calibrate --help           sets with a promise for any model's scores
   twinforge gate energy                          no worse than the released answers? exits 1 if it is
   twinforge evaluate --answers mine.jsonl        score any model's answers
+  twinforge evaluate --model http://localhost:8000/v1   ask a running model, and score it
   twinforge compare twins/a twins/b              two twins, paired
 
 exit codes: 0 done, 1 a verdict was negative, 2 something to mend (said in one line), 130 interrupted
@@ -68,9 +69,14 @@ and, where you like, `unit` (it must be the question's), `tokens` and `seconds`
 the questions stand in data/curated/SECTOR/test.parquet, those of the suite robustness in data/probes/SECTOR/questions.parquet;
 robustness needs the answers to the same questions as they stood too (column `original`)
 
+a server is asked the questions now, in the words that the tuned model reads, and only of the suite quality; its letters' first-token
+probabilities are taken where it gives `top_logprobs`. A key is read from TWINFORGE_API_KEY. Its replies stay in .scratch/SECTOR/served/:
+a run that was cut off goes on from there
+
 examples:
   twinforge evaluate --answers mine.jsonl --suite quality --sector energy
   twinforge evaluate --answers mine.parquet --suite robustness
+  twinforge evaluate --model http://localhost:8000/v1 --limit 100
 """
 COMPARE = """\
 Each is a twin's folder, which holds its scores on the test questions (scores.parquet), or such a file alone. What B gains
@@ -157,10 +163,19 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("sector", nargs="?", default="energy", help="default: energy")
     one.add_argument("--accept", action="store_true", help="make today's answers the released ones")
 
-    one = command("evaluate", _evaluate, "score predictions by any model, from a file, with one suite", EVALUATE)
-    one.add_argument("--answers", metavar="FILE", type=Path, required=True, help="predictions, .parquet or .jsonl")
+    one = command("evaluate", _evaluate, "score any model's answers, from a file or a running server", EVALUATE)
+    source = one.add_mutually_exclusive_group(required=True)
+    source.add_argument("--answers", metavar="FILE", type=Path, help="predictions, .parquet or .jsonl")
+    source.add_argument("--model", metavar="URL", help="an OpenAI-compatible server, e.g. http://localhost:8000/v1")
     one.add_argument("--suite", metavar="NAME", default="quality", help="quality or robustness (default: quality)")
     one.add_argument("--sector", default="energy", help="default: energy")
+    served = one.add_argument_group("with --model")
+    served.add_argument("--name", help="of the model there (default: the only one it serves)")
+    served.add_argument("--split", choices=("test", "shift"), default="test", help="default: test")
+    served.add_argument(
+        "--limit", metavar="N", type=int, help="about so many questions, of whole states (default: all)"
+    )
+    served.add_argument("--concurrency", metavar="N", type=int, default=8, help="requests at a time (default: 8)")
 
     one = command("compare", _compare, "two twins on the test questions both answered, paired", COMPARE)
     one.add_argument("first", metavar="A", type=Path, help="a twin's folder, or a parquet file of released answers")
@@ -270,7 +285,14 @@ def _gate(arguments: argparse.Namespace) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    _of_project("pipelines.score", "evaluate").score_file(arguments.answers, arguments.suite, arguments.sector)
+    stage = _of_project("pipelines.score", "evaluate")
+    if arguments.answers:
+        stage.score_file(arguments.answers, arguments.suite, arguments.sector)
+        return 0
+    if arguments.suite != "quality":
+        raise UserError(f"--suite {arguments.suite}: a server is asked the questions of quality; leave --suite out")
+    one = arguments
+    stage.score_server(one.model, one.name, one.sector, one.split, one.limit, one.concurrency)
     return 0
 
 

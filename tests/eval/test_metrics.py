@@ -68,6 +68,46 @@ def test_a_refused_recommendation_costs_the_worst() -> None:
     assert found == {"regret": pytest.approx(2.0), "best": pytest.approx(1 / 3)}
 
 
+def test_flips_are_counted_beyond_the_tolerance_and_refusals_too() -> None:
+    nan = math.nan
+    found = load("flip_rate").compute(
+        predictions=[2, 0, 98.5, nan, nan, 4], originals=[2, 1, 97.0, nan, 1, nan], references=[2, 1, 97.5, nan, 1, 4],
+        tolerance=[0, 0, 2, 0, 0, 0],
+    )  # fmt: skip
+    assert found == {"flip_rate": pytest.approx(3 / 6), "accuracy_lost": pytest.approx(1 / 6)}
+    same = load("flip_rate").compute(predictions=[0, 0], originals=[0, 0], references=[1, 1])
+    assert same == {
+        "flip_rate": 0.0,
+        "accuracy_lost": 0.0,
+    }  # a copier flips nothing, and its accuracy says what that is worth
+
+
+def test_risk_is_kept_by_the_surest_answers() -> None:
+    sure, right = [0.9, 0.8, 0.7, 0.6], [1, 1, 0, 1]
+    metric = load("risk_coverage")
+    for risk, answered in ((0.0, 0.5), (0.25, 1.0), (0.2, 0.5)):
+        assert metric.compute(predictions=sure, references=right, risk=risk)["answered"] == answered
+    assert metric.compute(predictions=sure, references=right)["area"] == pytest.approx((0 + 0 + 1 / 3 + 1 / 4) / 4)
+    flat = metric.compute(predictions=[0.5] * 4, references=right, risk=0.2)
+    assert flat == {"answered": 0.0, "area": 0.25}  # a confidence that says nothing gains nothing
+    assert metric.compute(predictions=[0.9, 0.1], references=[0, 1], risk=0.4)["answered"] == 0.0
+
+
+def test_risk_coverage_agrees_with_the_curve() -> None:
+    rng = np.random.default_rng(0)
+    sure = rng.uniform(size=4000)
+    right = (rng.uniform(size=4000) < sure).astype(int)  # calibrated: the surest share a is wrong in a / 2
+    answered = load("risk_coverage").compute(predictions=sure, references=right, risk=0.2)["answered"]
+    assert 0.36 < answered < 0.44
+
+
+def test_forgetting_is_what_was_lost_minus_what_was_gained() -> None:
+    found = load("forgetting").compute(
+        predictions=[1, 0, 2, 3, 0], originals=[1, 1, 0, 3, 1], references=[1, 1, 2, 0, 1]
+    )
+    assert found == {"forgetting": pytest.approx(0.2), "lost": pytest.approx(0.4), "gained": pytest.approx(0.2)}
+
+
 def test_modules_agree_with_the_scored_rows() -> None:
     questions = synthetic.questions(episodes=10, per_skill=4)
     rows = score(questions, synthetic.answers(questions, 0.7), "twin", alpha=0.1)

@@ -14,7 +14,7 @@ from twinforge.errors import UserError
 from twinforge.export import decision_request
 from twinforge.model.answers import answer, plan
 from twinforge.model.base import load_base
-from twinforge.model.prompt import INSTRUCTION, Prompt
+from twinforge.model.prompt import INSTRUCTION, Prompt, spoken
 
 PROMPT = Prompt.of(tokenizer())
 
@@ -66,6 +66,21 @@ def test_reads_as_a_chat() -> None:
     assert "How high?\n0.0-120.0 %<|im_end|>" in tokenizer().decode(number)
 
 
+def test_what_a_server_is_told_has_the_same_tokens() -> None:
+    frame = questions(3)
+    frame.at[0, "notes"], frame.loc[0, "facts"] = ["63 %, was 60", "?"], "P line 7 63 %"
+    for _, asked in frame.iterrows():
+        candidates = PROMPT.candidate_ids(asked) if asked["kind"] == "entities" else [[]]
+        for turn, candidate in zip(spoken(asked), candidates, strict=True):
+            turns = [
+                {"role": "system", "content": f"{INSTRUCTION}\n{asked['context']}"},
+                {"role": "user", "content": turn},
+            ]
+            told = tokenizer().apply_chat_template(turns, add_generation_prompt=True, return_dict=False)
+            assert told == PROMPT.context_ids(asked["context"]) + PROMPT.question_ids(asked) + candidate
+    assert set(frame["kind"]) == {"choice", "number", "entities"}
+
+
 def test_other_chat_templates() -> None:
     other = tokenizer().__class__.from_pretrained(save_dir := tokenizer().name_or_path)
     assert save_dir
@@ -74,8 +89,8 @@ def test_other_chat_templates() -> None:
         "[{{ m.role }}]{{ m.content | trim }}{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"
     )
     prompt = Prompt.of(other)
-    assert other.decode(prompt.context_ids("S") + prompt.choice_ids("Q", {"x": None})).startswith(
-        f"[user]{INSTRUCTION}\nS\n\nQ\nA. x\n"
+    assert other.decode(prompt.context_ids("S") + prompt.question_ids(row("Q", "choice"))).startswith(
+        f"[user]{INSTRUCTION}\nS\n\nQ\nA. yes\n"
     )
     assert [prompt.before, prompt.between, prompt.after, prompt.end] == [
         f"[user]{INSTRUCTION}\n",
@@ -98,4 +113,4 @@ def test_labels_must_be_distinct_single_tokens() -> None:
     with pytest.raises(UserError, match="the same token"):
         PROMPT._singles(["A", "A"])
     with pytest.raises(UserError, match="26 have a letter"):
-        PROMPT.choice_ids("Which?", [str(i) for i in range(27)])
+        PROMPT.question_ids(pd.Series(question(0, "day", "what-if", options=[str(i) for i in range(26)])))

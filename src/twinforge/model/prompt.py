@@ -9,14 +9,14 @@ from __future__ import annotations
 import copy
 import json
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import TemplateError
+from jinja2 import Environment, TemplateError
 from transformers import AddedToken, PreTrainedTokenizerBase
 from transformers.decision import DecisionConfig
 
@@ -28,7 +28,7 @@ REFUSED = "?"  # the first and only token of a refused number
 END = "$"  # stands for the end of a turn, where a number's digits may be over
 INSTRUCTION = f"Answer with the letter of one option, or with the number asked for ({REFUSED} if it is {REFUSAL})."
 """Stands once before the state, so that no question pays for it."""
-_LABELS = string.ascii_uppercase
+LABELS = string.ascii_uppercase
 _STATE, _QUESTION, _REPLY = "TWINSTATE", "TWINQUESTION", "TWINREPLY"
 _DATE = "01 Jan 2026"  # some chat templates print today's date: a prompt must not change overnight
 
@@ -46,6 +46,7 @@ VERDICTS = ("no", "yes", REFUSAL)
 _EACH = '{{- text ~ "\\nFor each: " ~ labels ~ "\\n" -}}'
 _TEXT = '{{- text ~ "\\nIn a few sentences.\\n" -}}'
 _CANDIDATE = '{{- name ~ (": " ~ note if note else "") ~ "\\n" -}}'
+_JINJA = Environment(trim_blocks=True, lstrip_blocks=True)  # as transformers renders a chat template
 
 
 @dataclass(frozen=True)
@@ -116,33 +117,13 @@ class Prompt:
 
         Of a set these are what all its candidates share; the rest of each is in `candidate_ids`.
         """
-        space = space_of(question)
-        if space.kind == "choice":
-            return self.choice_ids(asked_text(question), criteria_of(question))
-        if space.kind == "entities":
-            labels = " ".join(f"{_LABELS[i]}. {word}" for i, word in enumerate(VERDICTS))
-            return self._encode(SPLIT + _EACH + MARK, text=asked_text(question), labels=labels)
-        return self._number_ids(asked_text(question), space)
+        template, words = _told(question)
+        return self._encode(SPLIT + template + (MARK if question["kind"] == "entities" else self._tail), **words)
 
     def candidate_ids(self, question: pd.Series) -> list[list[int]]:
         """Tokens of each candidate of a set behind `question_ids`: its name and note, and up to where the answer starts."""
-        notes = list(question["notes"]) or [""] * len(question["options"])
         template = SPLIT + _CANDIDATE + self._tail
-        return [
-            self._encode(template, name=name, note=note) for name, note in zip(question["options"], notes, strict=True)
-        ]
-
-    def choice_ids(self, text: str, options: Mapping[str, str | None]) -> list[int]:
-        """Tokens of a question with labelled options (A, B, C ...; the refusal among them), each with a note or None."""
-        if len(options) > len(_LABELS):
-            raise UserError(f"question {text!r}: {len(options)} options; at most {len(_LABELS)} have a letter")
-        question = {
-            "instructions": text,
-            "options": list(options),
-            "labels": list(_LABELS[: len(options)]),
-            "descriptions": list(options.values()),
-        }
-        return self._encode(SPLIT + _CHOICE.strip() + self._tail, question=question)
+        return [self._encode(template, **words) for words in _candidates(question)]
 
     def text_ids(self, text: str) -> list[int]:
         """Tokens of a request for free text."""
@@ -151,12 +132,6 @@ class Prompt:
     def reference_ids(self, text: str) -> list[int]:
         """Tokens of a text as a model is to write it, with the token that ends its turn."""
         return [*self.tokenizer(text, add_special_tokens=False)["input_ids"], self.character_ids[END]]
-
-    def _number_ids(self, text: str, space: AnswerSpace) -> list[int]:
-        written = [text.removesuffix(END) for text in space_texts(space)]
-        unit = f" {space.unit}" if space.unit else ""
-        words = {"text": text, "low": written[0], "high": written[-1], "unit": unit}
-        return self._encode(SPLIT + _NUMBER + self._tail, **words)
 
     @property
     def _tail(self) -> str:
@@ -193,7 +168,7 @@ class Prompt:
 
     @cached_property
     def _letters(self) -> list[int]:
-        return self._singles(_LABELS)
+        return self._singles(LABELS)
 
     @cached_property
     def character_ids(self) -> dict[str, int]:
@@ -213,6 +188,38 @@ class Prompt:
                 f"model.base: its tokenizer gives some of {list(texts)} the same token; choose another base model"
             )
         return [i[0] for i in ids]
+
+
+def spoken(question: pd.Series) -> list[str]:
+    """What the user's turn of a chat says to ask a row of `records.QUESTION`, the words of `question_ids`: one text, or of a set
+    one a candidate. The system's turn says `INSTRUCTION` and, on a new line, the context."""
+    template, words = _told(question)
+    asked = _JINJA.from_string(template).render(**words)
+    if question["kind"] != "entities":
+        return [asked]
+    candidate = _JINJA.from_string(_CANDIDATE)
+    return [asked + candidate.render(**words) for words in _candidates(question)]
+
+
+def _told(question: pd.Series) -> tuple[str, dict[str, Any]]:
+    """The template of a question's words, and what goes into it."""
+    space, text = space_of(question), asked_text(question)
+    if space.kind == "entities":
+        return _EACH, {"text": text, "labels": " ".join(f"{LABELS[i]}. {word}" for i, word in enumerate(VERDICTS))}
+    if space.kind == "number":
+        written = [value.removesuffix(END) for value in space_texts(space)]
+        return _NUMBER, {"text": text, "low": written[0], "high": written[-1], "unit": space.unit and f" {space.unit}"}
+    options = criteria_of(question)
+    if len(options) > len(LABELS):
+        raise UserError(f"question {text!r}: {len(options)} options; at most {len(LABELS)} have a letter")
+    labels = list(LABELS[: len(options)])
+    asked = {"instructions": text, "options": list(options), "labels": labels, "descriptions": list(options.values())}
+    return _CHOICE.strip(), {"question": asked}
+
+
+def _candidates(question: pd.Series) -> list[dict[str, str]]:
+    notes = list(question["notes"]) or [""] * len(question["options"])
+    return [{"name": name, "note": note} for name, note in zip(question["options"], notes, strict=True)]
 
 
 @lru_cache(maxsize=256)
