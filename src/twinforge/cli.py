@@ -25,6 +25,7 @@ examples:
   twinforge ask twins/energy --questions         what it can be asked
   twinforge ask twins/energy "What does L7 carry if L41 trips?"
   twinforge export twins/energy --merged OUT     a plain model folder for transformers, vLLM, lm-evaluation-harness
+  twinforge export twins/energy --tasks OUT      its questions as tasks of lm-evaluation-harness
   twinforge publish twins/energy --tag v1.0.0    a version for others, if the gate was passed
   twinforge conformal calibrate --help           sets with a promise for any model's scores
   twinforge gate energy                          no worse than the released answers? exits 1 if it is
@@ -147,8 +148,13 @@ def _parser() -> argparse.ArgumentParser:
 
     one = _of_twin(command("demo", _demo, "answer the stored questions, the simulator's truth beside each"))
 
-    one = _of_twin(command("export", _export, "write the language model as a plain model folder, adapter merged in"))
-    one.add_argument("--merged", metavar="OUT", type=Path, required=True, help="folder to write")
+    one = _of_twin(command("export", _export, "write what other tools read: the merged model, its questions as tasks"))
+    one.add_argument("--merged", metavar="OUT", type=Path, help="folder for the language model, adapter merged in")
+    one.add_argument(
+        "--tasks", metavar="OUT", type=Path,
+        help="folder for lm-evaluation-harness tasks of the curated test questions; then: lm_eval --include_path OUT --tasks "
+        "twinforge_SECTOR --apply_chat_template --model hf --model_args pretrained=...",
+    )  # fmt: skip
 
     one = _of_twin(
         command("publish", _publish, "hand on a twin that passed its gate: to the Hub, as a Git tag, or both"),
@@ -253,11 +259,29 @@ def _export(arguments: argparse.Namespace) -> int:
     from twinforge.artifact import Twin
     from twinforge.export import export_merged
 
-    difference = export_merged(Twin.open(arguments.twin, arguments.base), arguments.merged)
-    print(
-        f"{arguments.merged}: merged model; option probabilities differ from the adapter's by {difference:.1e} at most"
-    )
+    if not (arguments.merged or arguments.tasks):
+        raise UserError("export: say what: --merged OUT, --tasks OUT, or both")
+    if arguments.tasks:
+        _export_tasks(arguments.twin, arguments.tasks)
+    if arguments.merged:
+        difference = export_merged(Twin.open(arguments.twin, arguments.base), arguments.merged)
+        said = f"option probabilities differ from the adapter's by {difference:.1e} at most"
+        print(f"{arguments.merged}: merged model; {said}")
     return 0
+
+
+def _export_tasks(twin: Path, out: Path) -> None:
+    from twinforge.files import read_table
+    from twinforge.manifest import verify
+    from twinforge.records import QUESTION
+    from twinforge.tasks import export_tasks
+
+    sector = verify(twin).sector
+    count = export_tasks(read_table(Path("data/curated") / sector / "test.parquet", QUESTION), sector, out)
+    kept, sets = count["choice"] + count["number"], count["entities"]
+    print(
+        f"{out}: task twinforge_{sector}, {kept} questions; {sets} that ask for sets have no form there and are left out"
+    )
 
 
 def _publish(arguments: argparse.Namespace) -> int:
