@@ -98,7 +98,7 @@ def test_day(day: pd.DataFrame) -> Figure:
             label: handle for ax in axes[:, 0] for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
         }
         labels = [label for label in DAY if label in found]
-        _legend(figure, [found[label] for label in labels], labels, ncols=5)
+        legend(figure, [found[label] for label in labels], labels, ncols=5)
     return figure
 
 
@@ -174,9 +174,9 @@ def reliability(bins: pd.DataFrame) -> Figure:
         xlim=(0, 1),
         ylim=(0, 1.02),
     )
-    _percent(ax.xaxis, ax.yaxis)
+    percent(ax.xaxis, ax.yaxis)
     ax.set_aspect("equal")
-    _legend(figure, *ax.get_legend_handles_labels(), ncols=3)
+    legend(figure, *ax.get_legend_handles_labels(), ncols=3)
     return figure
 
 
@@ -192,8 +192,8 @@ def risk_coverage(curve: pd.DataFrame) -> Figure:
         title="What if it answers only when sure?",
     )
     ax.set(xlim=(0, 1), ylim=(0, None))
-    _percent(ax.xaxis, ax.yaxis)
-    _legend(figure, *ax.get_legend_handles_labels(), ncols=3)
+    percent(ax.xaxis, ax.yaxis)
+    legend(figure, *ax.get_legend_handles_labels(), ncols=3)
     return figure
 
 
@@ -216,9 +216,9 @@ def accuracy_by_skill(accuracy: pd.DataFrame) -> Figure:
     ax.axvline(0.5, color=FAINT, lw=0.8)
     ax.set(ylim=(0, 1.02), xlim=(-0.55, len(skills) - 0.45))
     ax.set_title("Accuracy by skill, with 95 % intervals")
-    _percent(ax.yaxis)
+    percent(ax.yaxis)
     ax.tick_params(axis="x", length=0)
-    _legend(figure, *ax.get_legend_handles_labels(), ncols=5)
+    legend(figure, *ax.get_legend_handles_labels(), ncols=5)
     return figure
 
 
@@ -262,131 +262,17 @@ def coverage(entries: pd.DataFrame) -> Figure:
     ax.invert_yaxis()
     ax.set(title="Does the promised coverage hold?", xlabel="share of truths in the twin's set or interval")
     ax.set_xlim(min(0.75, float(rows["value"].min() if len(rows) else 1) - 0.05), 1.005)
-    _percent(ax.xaxis)
-    _legend(figure, *ax.get_legend_handles_labels(), ncols=3)
+    percent(ax.xaxis)
+    legend(figure, *ax.get_legend_handles_labels(), ncols=3)
     return figure
 
 
-@styled
-def robustness(changes: pd.DataFrame) -> Figure:
-    """Share of the answers that flipped and accuracy lost, by change and model (`curves.of_changes`)."""
-    names = list(dict.fromkeys(changes["change"]))
-    models = [model for model in SHOWN if model in set(changes["model"])]
-    size = (9, 1.4 + 0.36 * max(len(names), 1))
-    figure, axes = plt.subplots(1, 2, figsize=size, sharey=True, layout="constrained")
-    titles = {"flipped": "How often does the answer flip?", "accuracy_lost": "Accuracy lost"}
-    step = 0.7 / max(len(models), 1)
-    for ax, (measure, title) in zip(axes, titles.items(), strict=True):
-        for i, model in enumerate(models):
-            rows = changes[(changes["measure"] == measure) & (changes["model"] == model)]
-            at = np.array([names.index(name) for name in rows["change"]]) - 0.35 + step * (i + 0.5)
-            value = rows["value"].to_numpy(float)
-            low, high = (rows[name].astype(float).fillna(rows["value"]).to_numpy() for name in ("low", "high"))
-            errors = np.clip([value - low, high - value], 0, None)
-            ax.errorbar(
-                value, at, xerr=errors, fmt="o", ms=4, color=COLOURS[model], capsize=2, lw=1.3, label=NAMES[model]
-            )
-        ax.axvline(0, color=FAINT, lw=0.8)
-        ax.set(title=title)
-        _percent(ax.xaxis)
-    axes[0].set_yticks(range(len(names)), names)
-    axes[0].invert_yaxis()
-    handles, labels = axes[0].get_legend_handles_labels()
-    _legend(figure, handles, labels, ncols=3)
-    return figure
-
-
-@styled
-def dimensions(credits: pd.DataFrame) -> Figure:
-    """What each dimension is worth to twin and language model, by skill, with 95 % intervals (`curves.of_credits`)."""
-    skills = list(dict.fromkeys(credits["skill"]))
-    models = [model for model in ("twin", "llm") if model in set(credits["model"])] or ["twin"]
-    figure, axes = plt.subplots(
-        len(models), 1, figsize=(9, 0.6 + 2.6 * len(models)), sharex=True, squeeze=False, layout="constrained"
-    )
-    for ax, model in zip(axes[:, 0], models, strict=True):
-        for i, (dimension, colour) in enumerate(SIDES.items()):
-            of = (credits["model"] == model) & (credits["dimension"] == dimension)
-            rows = credits[of].set_index("skill").reindex(skills)
-            at = np.arange(len(skills)) - 0.27 + 0.27 * i
-            value = rows["value"].to_numpy(float)
-            low, high = (rows[name].astype(float).fillna(rows["value"]).to_numpy() for name in ("low", "high"))
-            ax.bar(at, value, width=0.25, color=colour, label=dimension)
-            errors = np.clip([value - low, high - value], 0, None)
-            ax.errorbar(at, value, yerr=errors, fmt="none", ecolor=INK, elinewidth=1, capsize=2)
-        ax.axhline(0, color=FAINT, lw=0.8)
-        ax.set_title(f"What each dimension adds to the accuracy: {NAMES[model]}")
-        _percent(ax.yaxis)
-        ax.tick_params(axis="x", length=0)
-    axes[-1, 0].set_xticks(range(len(skills)), skills)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    _legend(figure, handles, labels, ncols=3)
-    return figure
-
-
-@styled
-def drift(course: pd.DataFrame) -> Figure:
-    """CUSUM's evidence over its threshold through one change of each scenario, whitened and raw (`drift.trial.COURSE`)."""
-    scenarios = list(course["scenario"].unique())
-    rows = -(-len(scenarios) // 2)
-    figure, axes = plt.subplots(
-        rows, 2, figsize=(9, 0.8 + 1.7 * rows), sharey=True, squeeze=False, layout="constrained"
-    )
-    for ax, scenario in zip(axes.flat, scenarios, strict=False):
-        own = course[course["scenario"] == scenario]
-        for model, colour, name in (
-            ("cusum-raw", FAINT, "raw signal"),
-            ("cusum", COLOURS["twin"], "whitened residual"),
-        ):
-            line = own[own["model"] == model]
-            ax.plot(line["step"], line["evidence"].clip(1e-2), color=colour, lw=1.4, label=name)
-        ax.axhline(1, color=RED, lw=1, ls=(0, (4, 3)), label="threshold")
-        ax.axvline(0, color=INK, lw=0.8, ls=":", label="the change")
-        ax.set(title=f"{scenario} ({own['asset'].iloc[0]})", yscale="log", ylim=(0.02, 50))
-    for ax in axes.flat[len(scenarios) :]:
-        ax.set_visible(False)
-    figure.supylabel("CUSUM over its threshold", fontsize=10)
-    for ax in axes.flat[max(len(scenarios) - 2, 0) : len(scenarios)]:
-        ax.set_xlabel("steps from the change")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    _legend(figure, handles, labels, ncols=4)
-    return figure
-
-
-@styled
-def propagation(course: pd.DataFrame) -> Figure:
-    """Error against the horizon, a panel a policy (`suites.propagation.course`); bands are 95 % intervals over rollouts."""
-    policies = [name for name in ("every 4", "every 16", "never", "simulator") if name in set(course["policy"])]
-    figure, axes = plt.subplots(
-        1,
-        len(policies),
-        figsize=(9, 3.4),
-        sharey=True,
-        squeeze=False,
-        layout="constrained",
-        width_ratios=[1, 1, 1.6][: len(policies)],
-    )
-    for ax, policy in zip(axes[0], policies, strict=True):
-        for model, rows in course[course["policy"] == policy].groupby("model", sort=False):
-            colour = COLOURS.get(str(model), FAINT)
-            for _, part in rows.groupby((rows["step"].diff() > 4.5).cumsum()):
-                label = NAMES.get(str(model), str(model))
-                ax.plot(part["step"], part["value"], color=colour, lw=1.6, marker="o", ms=2.5, label=label)
-                if model == "twin":
-                    ax.fill_between(part["step"], part["low"], part["high"], color=colour, alpha=0.2, lw=0)
-        ax.set(title=f"sensors read: {policy}", xlabel="steps", ylim=(0, None))
-    axes[0, 0].set_ylabel("mean error, points")
-    found = {label: handle for ax in axes[0] for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
-    _legend(figure, list(found.values()), list(found), ncols=5)
-    return figure
-
-
-def _legend(figure: Figure, handles: list[Any], labels: list[str], ncols: int) -> None:
+def legend(figure: Figure, handles: list[Any], labels: list[str], ncols: int) -> None:
     figure.legend(
         handles, labels, loc="outside lower center", ncols=ncols, handlelength=1.2, columnspacing=1.5, fontsize=9
     )
 
 
-def _percent(*axes: matplotlib.axis.Axis) -> None:
+def percent(*axes: matplotlib.axis.Axis) -> None:
     for axis in axes:
         axis.set_major_formatter(PercentFormatter(1.0, decimals=0))

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from eval import curves, plots
+from eval import curves, plots, suite_plots
 from eval.evidence import Evidence, Measures, Result
 from eval.pooled import LLM, pooled
 from eval.probes import PROBE, dimensions
@@ -55,9 +55,12 @@ def main(sector: str) -> None:
         if len(rolled := results["propagation"].table):
             frame = propagation.course(rolled, evidence.resamples, evidence.seed)
             frame.to_csv(folder / "propagation.csv", index=False, float_format="%.6g")
-            plots.save(plots.propagation(frame), folder / "propagation")
+            plots.save(suite_plots.propagation(frame), folder / "propagation")
+        judged = results["hallucination"].table
+        if len(judged := judged[judged["split"] == "test"]):
+            plots.save(suite_plots.hallucination(judged), folder / "hallucination")
         if len(course := read_table(paths.drift_course, COURSE)):
-            plots.save(plots.drift(course), folder / "drift")
+            plots.save(suite_plots.drift(course), folder / "drift")
     write_json({name: result.measures for name, result in results.items()}, paths.metrics)
     write_json(summary(results["quality"].measures), paths.summary)
 
@@ -168,11 +171,11 @@ def draw(measures: Mapping[str, Measures], quality: Result, questions: pd.DataFr
         "reliability": plots.reliability(made["reliability"]),
         "risk_coverage": plots.risk_coverage(made["risk_coverage"]),
         "coverage": plots.coverage(made["coverage"]),
-        "robustness": plots.robustness(made["robustness"]),
+        "robustness": suite_plots.robustness(made["robustness"]),
     }.items():
         plots.save(figure, folder / name)
     if len(credits := curves.of_credits(measures["dimensions"])):
-        plots.save(plots.dimensions(credits), folder / "dimensions")
+        plots.save(suite_plots.dimensions(credits), folder / "dimensions")
 
 
 def _on(questions: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:

@@ -12,10 +12,11 @@ from twinforge.records import ANSWER, QUESTION
 
 PLOTS = ("test_day", "accuracy_by_skill", "coverage", "reliability", "risk_coverage", "robustness")
 OPTIONAL = (
+    "hallucination",
     "dimensions",
     "drift",
     "propagation",
-)  # drawn where probes were asked, where a sector is watched, and rolled
+)  # drawn where something was written, probed, watched, rolled
 
 
 def main(sector: str) -> None:

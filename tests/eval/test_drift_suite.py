@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from eval.blocks import drift_blocks
 from eval.evidence import Evidence
-from eval.report import drift_blocks
 from eval.suites import drift
 from tests.eval import synthetic
 
