@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eval.measures import DRIFT, MEANS, OTHERS, PROPAGATION
+from eval.measures import COSTS, DRIFT, MEANS, OTHERS, PROPAGATION, front
 from eval.probes.robustness import ATTACK, CHANGES
 from eval.suites.hallucination import MEASURES as HALLUCINATION
 
@@ -208,6 +208,19 @@ def _whole(title: str, note: str, corner: str, cell: Mapping[str, Any]) -> Block
     return Block(
         title, note, corner, models, tuple(_row(name, MEANINGS[name], each, models) for name, each in cell.items())
     )
+
+
+def costs(cost: Mapping[str, Any]) -> list[Block]:
+    """The suite "cost": every way on all test questions, then on the sample that the slow ways answered."""
+    titles = {"all": "every test question", "sample": "the sample that the slow ways answered"}
+    made = []
+    for name, cell in cost.get("test", {}).items():
+        models = _models(cell)
+        rows = tuple(_row(measure, MEANINGS[measure], cell[measure], models) for measure in MEANINGS if measure in cell)
+        fronts = "; ".join(f"by {by}: {', '.join(front(cell, by))}" for by in COSTS)
+        note = f"Ways that no cheaper one beats, {fronts}."
+        made.append(Block(f"Cost: accuracy for tokens and seconds, {titles[name]}", note, "a question", models, rows))
+    return made
 
 
 def drift_blocks(measures: Mapping[str, Any]) -> list[Block]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eval.measures import confidence_bins
+from eval.measures import COSTS, confidence_bins, front
 from twinforge.sectors.dimensions import LETTERS
 
 SHOWN = ("twin", "llm", "boost", "rule", "base-best")
@@ -65,6 +65,25 @@ def of_credits(measures: Mapping[str, Any]) -> pd.DataFrame:
     """What each dimension is worth in accuracy, of the suite "dimensions"; columns dimension, skill, model, value, low, high, n."""
     parts = [of_measure(measures, f"accuracy_credit_{name}").assign(dimension=name) for name in LETTERS]
     return pd.concat(parts, ignore_index=True)
+
+
+def of_costs(measures: Mapping[str, Any], split: str = "test") -> pd.DataFrame:
+    """The suite "cost", on the sample where there is one; columns cost, model, spent, value, low, high, n, front (no cheaper one beats it)."""
+    cells = measures.get(split, {})
+    cell = cells.get("sample", cells.get("all", {}))
+    rows = [
+        {
+            "cost": cost,
+            "model": model,
+            "spent": found["value"],
+            **cell["accuracy"][model],
+            "front": model in front(cell, cost),
+        }
+        for cost in COSTS
+        for model, found in cell.get(cost, {}).items()
+    ]
+    names = ["cost", "model", "spent", "value", "low", "high", "n", "front"]
+    return pd.DataFrame(rows, columns=names).sort_values(["cost", "spent", "model"], ignore_index=True)
 
 
 def example_day(table: pd.DataFrame, questions: pd.DataFrame) -> pd.DataFrame:

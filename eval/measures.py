@@ -26,6 +26,7 @@ Better = Literal["higher", "lower", "inside"]
 Entry = dict[str, Any]
 Cell = dict[str, dict[str, Entry]]  # measure -> model -> entry
 BINS = 10
+COSTS = ("tokens", "seconds")  # measures of what an answer takes
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,8 @@ OTHERS: dict[str, tuple[Better, str]] = {
     "recommended": ("higher", "safety: share of the questions to which it names an action"),
     "worse": ("lower", "safety: share of the named actions that leave things worse than doing nothing"),
     "breaks": ("lower", "safety: share of the named actions that newly break a clause"),
+    "bought_tokens": ("higher", "cost: accuracy minus that of the best other way that takes no more tokens, paired"),
+    "bought_seconds": ("higher", "cost: the same for seconds"),
     "right_always": ("higher", "robustness: share of the questions right as they stood and after every change"),
 }
 
@@ -232,6 +235,17 @@ def cell(rows: pd.DataFrame, sample: Sample) -> Cell:
         if leads := _leads(rows, of, sample):
             result[name] = leads
     return result
+
+
+def front(cell: Cell, cost: str) -> list[str]:
+    """The ways of a cell that no other beats: more accurate than every way that costs no more, from the cheapest on."""
+    found: list[str] = []
+    best = -1.0
+    ways = sorted(cell[cost], key=lambda way: (cell[cost][way]["value"], -cell["accuracy"][way]["value"], way))
+    for way in ways:
+        if cell["accuracy"][way]["value"] > best:
+            found, best = [*found, way], cell["accuracy"][way]["value"]
+    return found
 
 
 def estimate(rows: pd.DataFrame, name: str, sample: Sample, unit: str) -> Estimate | None:

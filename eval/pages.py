@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from eval.measures import COSTS, front
 from twinforge.card import table
 
 MODELS = ("twin", "llm", "boost", "rule", "base-best", "majority", "persistence", "copy")
@@ -120,6 +121,19 @@ def forgetting(topics: Mapping[str, Any]) -> str:
         seen = f"{100 * lost['smallest']:.1f}" if lost["smallest"] is not None else ""
         rows.append((topic, str(lost["n"]), *right, percent(lost, 1), seen, *nats, figure(more)))
     return "**Percent and nats, 95 % interval**\n\n" + table(head, rows)
+
+
+def costs(name: str, cell: Mapping[str, Any]) -> str:
+    """What each way spends, the cheapest first, how often it is right, and what it buys; bold where no cheaper one beats it."""
+    titles = {"all": "Every test question", "sample": "The sample that the slow ways answered"}
+    best, rows = front(cell, "seconds"), []
+    for way, found in sorted(cell["seconds"].items(), key=lambda one: one[1]["value"]):
+        spends = (f"{cell['tokens'][way]['value']:.0f}", f"{found['value']:.2g}")
+        buys = (percent(bought[way], 1) if way in (bought := cell.get(f"bought_{by}", {})) else "" for by in COSTS)
+        right = percent(cell["accuracy"][way], 1)
+        rows.append((f"**{way}**" if way in best else way, str(found["n"]), *spends, right, *buys))
+    head = ("way", "n", "tokens", "seconds", "right, %", "buys for its tokens, points", "buys for its seconds, points")
+    return f"**{titles[name]}, a question, 95 % interval**\n\n" + table(head, rows)
 
 
 def drift(watched: Mapping[str, Any]) -> str:

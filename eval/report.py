@@ -12,7 +12,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from eval.blocks import MEANINGS, blocks, changes, drift_blocks, forgotten, harms, rolled, shared, told, written
+from eval.blocks import MEANINGS, blocks, changes, costs, drift_blocks, forgotten, harms, rolled, shared, told, written
 from eval.plots import INK
 from eval.verdict import BAD, GateReport
 from twinforge.records import REFUSAL, set_text, space_of
@@ -25,6 +25,7 @@ FULL = (
     "dimensions",
     "propagation",
     "hallucination",
+    "cost",
 )  # plots as wide as the page
 
 
@@ -59,7 +60,8 @@ def render(
         + forgotten(metrics.get("forgetting", {}))
         + rolled(metrics.get("propagation", {}))
         + harms(metrics.get("safety", {}))
-        + shared(metrics.get("contamination", {})),
+        + shared(metrics.get("contamination", {}))
+        + costs(metrics.get("cost", {})),
         plots=[{"svg": inline(name, svg), "full": name in FULL} for name, svg in plots.items() if name != "drift"],
         drift=drift_blocks(metrics.get("drift", {})),
         drift_plot=inline("drift", plots["drift"]) if "drift" in plots else None,

@@ -8,10 +8,9 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from eval.measures import MEANS, OTHERS
+from eval.measures import COSTS, MEANS, OTHERS
 
 NEED_DISTRIBUTION = ("log_score", "brier", "interval_score", "calibration_error")
-COST = ("tokens", "seconds")
 LEADS = ("accuracy_lead", "llm_lead")
 SHARES = ("accuracy_original", "accuracy", "abstention")
 BROAD = (*(measure.name for measure in MEANS), *OTHERS)
@@ -41,7 +40,7 @@ def _measures(split: str, cell: Mapping[str, Any], model: str, said: bool) -> Ta
     for name in BROAD:
         entry = cell.get(name, {}).get(model)
         told = entry and name not in LEADS and not (said and name in NEED_DISTRIBUTION)
-        if told and not (name in COST and not entry["value"]):  # nothing was said of it
+        if told and not (name in COSTS and not entry["value"]):  # nothing was said of it
             table.add_row(name, figure(entry), str(entry["n"]))
     return table
 

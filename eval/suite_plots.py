@@ -168,3 +168,28 @@ def propagation(course: pd.DataFrame) -> Figure:
     found = {label: handle for ax in axes[0] for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
     legend(figure, list(found.values()), list(found), ncols=5)
     return figure
+
+
+@styled
+def cost(ways: pd.DataFrame) -> Figure:
+    """Accuracy against tokens and seconds a question, the ways that no cheaper one beats joined by a line (`curves.of_costs`)."""
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.8), sharey=True, layout="constrained")
+    units = {"tokens": ("tokens a question", 1.0), "seconds": ("seconds a question", 1e-5)}
+    for ax, (name, (label, least)) in zip(axes, units.items(), strict=True):
+        rows = ways[ways["cost"] == name]
+        best = rows[rows["front"]].sort_values("spent")
+        ax.step(best["spent"], best["value"], where="post", color=FAINT, lw=1)
+        for _, row in rows.iterrows():
+            low, high = (row["value"] if pd.isna(row[end]) else row[end] for end in ("low", "high"))
+            errors = [[max(row["value"] - low, 0)], [max(high - row["value"], 0)]]
+            colour = COLOURS.get(row["model"], FAINT)
+            ax.errorbar(row["spent"], row["value"], yerr=errors, fmt="o", ms=4, color=colour, capsize=2, lw=1.1)
+        middle = rows.groupby("spent")["value"].transform("median")
+        for (spent, value, above), names in rows.groupby(["spent", "value", rows["value"] >= middle])["model"]:
+            text, beside = ", ".join(names), (4, 4 if above else -10)
+            ax.annotate(text, (spent, value), beside, textcoords="offset points", fontsize=8)
+        ax.set_xscale("symlog", linthresh=least)
+        ax.set(xlabel=label, xlim=(-least / 3, 9 * max(rows["spent"].max(), least)), ylim=(0, 1.02))
+        percent(ax.yaxis)
+    axes[0].set_title("Accuracy for what it costs")
+    return figure

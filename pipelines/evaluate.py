@@ -59,6 +59,9 @@ def main(sector: str) -> None:
         judged = results["hallucination"].table
         if len(judged := judged[judged["split"] == "test"]):
             plots.save(suite_plots.hallucination(judged), folder / "hallucination")
+        ways = curves.of_costs(results["cost"].measures)
+        ways.to_csv(folder / "cost.csv", index=False, float_format="%.6g")
+        plots.save(suite_plots.cost(ways), folder / "cost")
         if len(course := read_table(paths.drift_course, COURSE)):
             plots.save(suite_plots.drift(course), folder / "drift")
     write_json({name: result.measures for name, result in results.items()}, paths.metrics)

@@ -14,6 +14,7 @@ from typing import Any
 from eval.pages import (
     MODELS,
     contamination,
+    costs,
     dimensions,
     drift,
     figure,
@@ -32,8 +33,8 @@ from twinforge.files import read_json, replacing
 
 README, ROBUSTNESS, FORGETTING = Path("README.md"), Path("docs/robustness.md"), Path("docs/forgetting.md")
 DIMENSIONS, DRIFT = Path("docs/dimensions.md"), Path("docs/drift.md")
-HALLUCINATION, PROPAGATION, SAFETY, CONTAMINATION = (
-    Path(f"docs/{name}.md") for name in ("hallucination", "propagation", "safety", "contamination")
+COST, HALLUCINATION, PROPAGATION, SAFETY, CONTAMINATION = (
+    Path(f"docs/{name}.md") for name in ("cost", "hallucination", "propagation", "safety", "contamination")
 )
 
 
@@ -56,6 +57,8 @@ def main(sector: str) -> None:
         fill(f"safety {sector}", safety(advice), SAFETY)
     if shared := metrics.get("contamination"):
         fill(f"contamination {sector}", contamination(shared), CONTAMINATION)
+    if ways := metrics.get("cost", {}).get("test"):
+        fill(f"cost {sector}", "\n\n".join(costs(name, cell) for name, cell in ways.items()), COST)
 
 
 def fill(name: str, figures: str, page: Path = README, end: str = "end") -> None:

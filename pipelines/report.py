@@ -10,13 +10,13 @@ from twinforge.errors import UserError
 from twinforge.files import read_json, read_table, replacing
 from twinforge.records import ANSWER, QUESTION
 
-PLOTS = ("test_day", "accuracy_by_skill", "coverage", "reliability", "risk_coverage", "robustness")
+PLOTS = ("test_day", "accuracy_by_skill", "coverage", "reliability", "risk_coverage", "robustness", "cost")
 OPTIONAL = (
     "hallucination",
     "dimensions",
     "drift",
     "propagation",
-)  # drawn where something was written, probed, watched, rolled
+)  # where something was written, probed, watched, rolled
 
 
 def main(sector: str) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from eval.evidence import Evidence, Result
 from eval.suites import (
     contamination,
+    cost,
     dimensions,
     drift,
     forgetting,
@@ -30,4 +31,5 @@ SUITES: dict[str, Callable[[Evidence], Result]] = {
     "propagation": propagation.run,
     "safety": safety.run,
     "contamination": contamination.run,
+    "cost": cost.run,
 }

@@ -130,9 +130,12 @@ def test_the_three_stages_leave_all_that_is_read_later(project: Paths) -> None:
     report.main("toy")
     page = project.report.read_text(encoding="utf-8")
     assert "Dimensions: accuracy credit physical" in page and 'aria-label="dimensions"' in page
+    bought = read_json(project.metrics)["cost"]["test"]["all"]["bought_seconds"]
+    assert set(bought) == {*RATES} - {"base-few"} and bought["twin"]["value"] > 0 > bought["copy"]["value"]
+    assert "Cost: accuracy for tokens and seconds, every test question" in page and "by seconds: twin" in page
     assert "Robustness: accuracy lost" in page and "flipped by a hidden instruction: twin" in page
     assert f"llm misses it ({robust['hidden instruction']['flipped']['llm']['value']:.1%})" in page
-    assert "nothing released yet" in page and page.count("<svg") == len(report.PLOTS) + 2
+    assert "nothing released yet" in page and page.count("<svg") == len(report.PLOTS) + len(report.OPTIONAL)
     assert "<h2>Drift</h2>" in page and "right asset" in page
     assert "Propagation: over rule" in page and "The bar, 1.5 with sensors read every 4 steps: kept" in page
     assert "Safety on test: recommend" in page and "Contamination on test: canary" in page

@@ -86,3 +86,18 @@ def test_the_dimensions_page_gets_its_tables(tmp_path: Path, monkeypatch: pytest
     assert "| all | 40 | 70.0 | 10.0 [0.0, 20.0] | 20.0 [10.0, 30.0] | 30.0 [20.0, 40.0] | 70.0 |" in page
     assert "| PAC | 90.0 |  | 0.90 | 70.0 |  | 0.70 |" in page
     assert "| none | 90.0 | 90.0 [80.0, 100.0] | 0.90 | 70.0 | 70.0 [60.0, 80.0] | 0.70 |" in page
+
+
+def test_the_cost_page_gets_its_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("docs").mkdir()
+    Path("README.md").write_text(TEXT, encoding="utf-8")
+    Path("docs/cost.md").write_text("# Cost\n<!-- cost toy -->\n<!-- end -->\nafter\n", encoding="utf-8")
+    spent = {"tokens": {"rule": entry(0), "llm": entry(90)}, "seconds": {"rule": entry(1e-5), "llm": entry(0.1)}}
+    cell = {"accuracy": {"rule": entry(0.8), "llm": entry(0.7)}, **spent, "bought_seconds": {"llm": entry(-0.1)}}
+    nothing = {split: {"all": {}} for split in ("test", "shift")}
+    write_json({"quality": nothing, "cost": {"test": {"all": cell}}}, Paths("toy").metrics)
+    readme.main("toy")
+    page = Path("docs/cost.md").read_text(encoding="utf-8")
+    assert "| **rule** | 40 | 0 | 1e-05 | 80.0 [70.0, 90.0] |  |  |" in page
+    assert "| llm | 40 | 90 | 0.1 | 70.0 [60.0, 80.0] |  | -10.0 [-20.0, 0.0] |" in page
