@@ -5,7 +5,7 @@ A cell is one skill (or "all") of one split. All cells of a split share one set 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -156,7 +156,7 @@ PROPAGATION: dict[str, tuple[Better, str]] = {
     "error_last": ("lower", "the same at the last step"),
     "error_ratio": ("lower", "error at the last step over that at step 4"),
     "growth": ("lower", "points of error a step since the last reading"),
-    "over_rule": ("lower", "error minus that of the rule, which is fed no answers; paired"),
+    "over_rule": ("lower", "error minus that of the rule under the same policy, paired"),
     "moved": ("lower", "points by which the asset's answer differs from that without the wrong one"),
     "moved_others": ("lower", "the same of the other assets"),
     "lasting": ("lower", "last step after the wrong answer at which the asset's differs by more than a sixth of that"),
@@ -237,7 +237,7 @@ def cell(rows: pd.DataFrame, sample: Sample) -> Cell:
     return result
 
 
-def front(cell: Cell, cost: str) -> list[str]:
+def front(cell: Mapping[str, Mapping[str, Entry]], cost: str) -> list[str]:
     """The ways of a cell that no other beats: more accurate than every way that costs no more, from the cheapest on."""
     found: list[str] = []
     best = -1.0

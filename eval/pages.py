@@ -201,7 +201,9 @@ def contamination(splits: Mapping[str, Any]) -> str:
     return "\n\n".join(
         [
             *(detectors(f"{title}, %", cells, measure, 100, ("questions",), 1) for title, measure in shared),
-            detectors("Accuracy with a double less that without, points", cells, "double_gain", 100, MODELS, 1),
+            detectors(
+                "Accuracy with a double less that without, points", cells, "double_gain", 100, (*MODELS, "base"), 1
+            ),
             *(
                 detectors(f"{title}, %", canary, measure, 100, MODELS, 1)
                 for title, measure in said

@@ -77,6 +77,10 @@ class Paths:
     def experts(self) -> Path:
         return self._at("models", "experts")
 
+    def blind_experts(self, kept: str) -> Path:
+        """Those of a twin of which only some dimensions are left, by their letters."""
+        return self._at("models", "blind", kept)
+
     @property
     def training(self) -> Path:
         return self._at("models", "training.json")

@@ -1,6 +1,6 @@
 """Probe: the tuned model answers the extra questions that suites ask.
 
-Reads the train and test questions, the knowledge graph, the adapter and the experts; writes data/probes/SECTOR/: questions.parquet
+Reads the train and test questions, the knowledge graph, the adapter and the blind experts; writes data/probes/SECTOR/: questions.parquet
 (what is asked, of `budget.probe_states` whole states), llm.parquet, boost.parquet and rule.parquet (where they see other signals
 than before: dimensions missing), and general.parquet (how likely tuned and base model find each way to go on
 from texts of no sector; none where no state is asked). A run that was cut off goes on where it stopped.
@@ -28,6 +28,7 @@ from twinforge.model.prompt import Prompt
 from twinforge.recipe import Slice, read_slice
 from twinforge.records import ANSWER, KNOWLEDGE, QUESTION
 from twinforge.sectors import load_sector
+from twinforge.sectors.dimensions import BLIND, letters
 from twinforge.training.checkpoints import forget_others, run_key
 from twinforge.training.experts import Experts
 
@@ -47,14 +48,13 @@ def main(sector: str) -> None:
     less = dimensions.ask(some_states(test, states, seed), keep) if states else pd.DataFrame(columns=PROBE.names)
     parts = [probes_of(test, words, states, seed), less, *blanked]
     asked = pd.concat([part[PROBE.names] for part in parts if len(part)] or [less], ignore_index=True)
-    experts, seeing = Experts.load(paths.experts), dimensions.with_experts(asked)
     answers, general = _answers(recipe, paths, asked)
     with replacing(paths.probes) as folder:
         folder.mkdir()
         write_table(asked, folder / paths.probe_questions.name, PROBE)
         write_table(answers, folder / paths.probe_answers.name, ANSWER)
-        for name in EXPERTS:
-            write_table(experts.answer(name, seeing), folder / paths.probe_expert(name).name, ANSWER)
+        for name, told in _blind(paths, asked).items():
+            write_table(told, folder / paths.probe_expert(name).name, ANSWER)
         write_table(general, folder / paths.probe_general.name, GENERAL)
 
 
@@ -73,6 +73,15 @@ def _answers(recipe: Slice, paths: Paths, asked: pd.DataFrame) -> tuple[pd.DataF
     tuned = _general("llm", model, tokenizer, size)
     with model.disable_adapter():
         return told, pd.concat([tuned, _general("base", model, tokenizer, size)], ignore_index=True)
+
+
+def _blind(paths: Paths, asked: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """What the experts that were fitted without some dimensions make of the questions without them."""
+    fitted = {kept: Experts.load(paths.blind_experts(letters(kept))) for kept in BLIND}
+    return {
+        name: pd.concat([experts.answer(name, dimensions.under(asked, kept)) for kept, experts in fitted.items()])
+        for name in EXPERTS
+    }
 
 
 def _general(name: str, model: Any, tokenizer: PreTrainedTokenizerBase, size: int) -> pd.DataFrame:

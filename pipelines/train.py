@@ -1,8 +1,8 @@
 """Train: the experts, and the adapter that makes the base model the language-model part of the twin.
 
-Reads the train split and its reports; writes models/SECTOR/{experts,adapter}/ and training.json. Adapter and boosting learn some
-states without some of their dimensions, the adapter choices in another order (`train.mask`, `train.shuffle`). First a preflight
-says what the adapter's
+Reads the train split and its reports; writes models/SECTOR/{experts,blind,adapter}/ and training.json. In blind/ are the experts of a twin
+that lacks its physical or its abstract side, fitted on what is left. The adapter learns some states without some of
+their dimensions, and choices in another order (`train.mask`, `train.shuffle`). First a preflight says what the adapter's
 training will take and refuses what won't fit; training.json has its forecast beside what came of it. Checkpoints go to the scratch folder,
 so a run that was cut off goes on where it stopped; a changed recipe, data or base starts anew.
 """
@@ -25,7 +25,8 @@ from twinforge.model.base import base_folder, load_base, weights_hash
 from twinforge.recipe import read_slice
 from twinforge.records import QUESTION
 from twinforge.sectors import load_sector
-from twinforge.training.augment import augmented, blinded
+from twinforge.sectors.dimensions import BLIND, letters
+from twinforge.training.augment import augmented
 from twinforge.training.checkpoints import forget_others, latest, run_key
 from twinforge.training.experts import fit_experts
 from twinforge.training.finetune import Course, fine_tune, prepare
@@ -42,14 +43,15 @@ def main(sector: str) -> None:
     recipe = read_slice(paths.recipe("train"))
     questions, requests = paths.questions("train"), paths.reports_of("train")
     train = read_table(questions, QUESTION)
-    rows, keep = train[~train["validation"]], load_sector(recipe.module).keep
-    learnt = augmented(rows, keep, recipe.train, recipe.seed)
+    keep = load_sector(recipe.module).keep
+    learnt = augmented(train[~train["validation"]], keep, recipe.train, recipe.seed)
     said = learnt.drop(columns="features").to_json(orient="records")
     hashes = {"data": sha256(questions), "reports": sha256(requests), "base": weights_hash(base_folder(recipe.model))}
     key = run_key(_deciding(recipe), said, *hashes.values())
     ready(recipe.train.report_to, paths.logs / key, f"twinforge-{sector}")
-    blind = blinded(rows, keep, recipe.train.mask, recipe.seed)
-    fit_experts(train, recipe.experts, recipe.seed, blind).save(paths.experts)
+    fit_experts(train, recipe.experts, recipe.seed).save(paths.experts)
+    for kept in BLIND:
+        fit_experts(keep(train, kept), recipe.experts, recipe.seed).save(paths.blind_experts(letters(kept)))
 
     scratch = paths.scratch / "train" / key
     forget_others(scratch)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 import pandas as pd
 
-from twinforge.sectors.dimensions import DIMENSIONS, LETTERS, SUBSETS, Keep, letters
+from twinforge.records import Dimension
+from twinforge.sectors.dimensions import DIMENSIONS, SUBSETS, Keep, letters
 
 NAME = "dimensions"
 ALL = letters(DIMENSIONS)
-EXPERTISE = LETTERS["computational"]  # experts are models: with these gone there are none
 
 
 def ask(questions: pd.DataFrame, keep: Keep) -> pd.DataFrame:
@@ -23,6 +25,6 @@ def ask(questions: pd.DataFrame, keep: Keep) -> pd.DataFrame:
     return rows.assign(order=pd.Series([[]] * len(rows), dtype=object))
 
 
-def with_experts(probes: pd.DataFrame) -> pd.DataFrame:
-    """Those of the probes that experts take part in."""
-    return probes[(probes["suite"] == NAME) & probes["probe"].str.contains(EXPERTISE)]
+def under(probes: pd.DataFrame, kept: Set[Dimension]) -> pd.DataFrame:
+    """Those of the probes (`eval.probes.PROBE`) that tell just these dimensions."""
+    return probes[(probes["suite"] == NAME) & (probes["probe"] == letters(kept))]

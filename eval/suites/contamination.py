@@ -51,7 +51,7 @@ def run(evidence: Evidence) -> Result:
     known = frozenset(_lines(train))
     states = [frozenset(text.split()) for text in train["context"].unique()]
     measures: Measures = {}
-    tables = [pd.DataFrame(columns=FOUND.names)]
+    tables = []
     for split in REPORTED:
         rows = evidence.questions[evidence.questions["split"] == split]
         if not len(rows):
@@ -70,7 +70,8 @@ def run(evidence: Evidence) -> Result:
         tables += judged
     if canary := _canary(evidence):
         measures.setdefault("test", {})[CANARY] = canary
-    return Result(measures, pd.concat(tables, ignore_index=True)[FOUND.names], FOUND)
+    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=FOUND.names)
+    return Result(measures, table[FOUND.names], FOUND)
 
 
 def _lines(rows: pd.DataFrame) -> pd.Series:

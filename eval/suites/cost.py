@@ -55,7 +55,7 @@ def run(evidence: Evidence) -> Result:
 
 
 def _cell(table: pd.DataFrame, asked: pd.Series, wanted: set[str], evidence: Evidence) -> Cell:
-    ways = [model for model, answered in asked.items() if answered >= wanted]
+    ways = [str(model) for model, answered in asked.items() if answered >= wanted]
     rows = {
         way: table[(table["model"] == way) & table["question"].isin(wanted)].sort_values("question") for way in ways
     }

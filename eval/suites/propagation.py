@@ -1,8 +1,8 @@
 """Propagation: how errors grow when a twin is fed its own answers, and how far one wrong answer reaches.
 
 Its rows come from `eval.rolling`. In metrics.json a policy stands where a skill stands elsewhere, on split "later": hours that no
-episode of the lake touches. The operator's rule, which no answer is fed to, shows what of an error is the weather that nobody
-foresaw; what a model adds to it is its own.
+episode of the lake touches. The operator's rule only adds the change that is expected to what it said last: what a model errs
+more than it, it adds by itself. Under "simulator" the rule is fed no answer at all, and errs by the weather that nobody foresaw.
 """
 
 from __future__ import annotations

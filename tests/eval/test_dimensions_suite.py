@@ -12,13 +12,13 @@ import pytest
 
 from eval.evidence import Evidence, Result
 from eval.probes import PROBE
-from eval.probes.dimensions import ALL, ask, with_experts
+from eval.probes.dimensions import ALL, ask, under
 from eval.suites import SUITES
 from tests.eval.states import states
 from tests.eval.test_robustness_suite import answers, right, sure, wrong
 from twinforge.errors import UserError
 from twinforge.records import Dimension, space_of
-from twinforge.sectors.dimensions import Source, keep_marked
+from twinforge.sectors.dimensions import BLIND, Source, keep_marked, letters
 
 Model = Callable[[pd.Series, np.random.Generator], np.ndarray]
 SOURCES = {"choice": Source(("P",), "P"), "number": Source((), ""), "entities": Source((), "")}
@@ -73,7 +73,8 @@ def test_every_question_is_asked_under_every_proper_subset(questions: pd.DataFra
     asked = probes.groupby("original")["probe"].agg(set)
     names = {"none", *("".join(some) for count in (1, 2) for some in combinations("PAC", count))}
     assert set(asked.index) == set(questions["id"]) and all(found == names for found in asked)
-    assert set(with_experts(probes)["probe"]) == {"C", "PC", "AC"}
+    assert [letters(kept) for kept in BLIND] == ["C", "PC", "AC"]
+    assert all(set(under(probes, kept)["probe"]) == {letters(kept)} for kept in BLIND)
 
 
 def credits(result: Result, skill: str, model: str, value: str = "accuracy") -> list[dict[str, Any]]:

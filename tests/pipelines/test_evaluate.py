@@ -73,7 +73,7 @@ def project(
     write_table(asked, paths.probe_questions, PROBE)
     write_table(synthetic.answers(asked, 0.7), paths.probe_answers, ANSWER)
     for i, expert in enumerate(("boost", "rule")):
-        seen = synthetic.answers(dimensions.with_experts(less), 0.9, seed=5 + i)
+        seen = synthetic.answers(less[less["probe"].str.contains("C")], 0.9, seed=5 + i)
         write_table(seen, paths.probe_expert(expert), ANSWER)
     write_table(general({"base": 0.8, "llm": 0.6}), paths.probe_general, GENERAL)
     write_json(Integration({}, {}).to_json(), paths.integration)

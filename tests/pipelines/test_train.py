@@ -19,7 +19,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import pipelines.answer
 import pipelines.curate
 import pipelines.lake
+import pipelines.probe
 import pipelines.train
+from eval.probes import PROBE
 from pipelines import Paths
 from tests.model.tiny import save_tiny
 from tests.toy_recipe import write_toy
@@ -267,3 +269,22 @@ def test_answers_cut_off_are_not_lost(trained: dict[str, Any], here: Path, monke
     after = read_table(here / PATHS.answers_of("llm"), ANSWER)
     for p, q in zip(before["p"], after["p"], strict=True):
         np.testing.assert_allclose(p, q, atol=1e-6)
+
+
+def test_probes_without_dimensions_are_answered_by_those_who_learnt_to(trained: dict[str, Any], here: Path) -> None:
+    write_toy(here, **settings(budget={"probe_states": 2}))
+    pipelines.probe.main("toy")
+    asked = read_table(PATHS.probe_questions, PROBE)
+    assert set(read_table(PATHS.probe_answers, ANSWER)["question"]) == set(asked["id"])
+    less = asked[asked["suite"] == "dimensions"].set_index("id")
+    assert less.groupby("original").size().eq(7).all() and set(less["original"]) == set(asked["original"])
+    for name in ("boost", "rule"):
+        told = read_table(PATHS.probe_expert(name), ANSWER).set_index("question")["p"]
+        probes = less.loc[told.index]
+        assert set(probes["probe"]) == {"C", "PC", "AC"} and (name == "boost" or probes["rule_defined"].all())
+        assert all(len(p) == space_of(row).size for p, (_, row) in zip(told, probes.iterrows(), strict=True))
+    write_toy(here, **settings(budget={"probe_states": 0}))
+    pipelines.probe.main("toy")
+    assert not len(read_table(PATHS.probe_questions, PROBE)) and not len(
+        read_table(PATHS.probe_expert("boost"), ANSWER)
+    )

@@ -12,7 +12,7 @@ import pytest
 from tests.synthetic import question, table
 from tests.toy_dimensions import SOURCES
 from twinforge.sectors.dimensions import SUBSETS, keep_marked, letters
-from twinforge.training.augment import augmented, blinded, masked, shuffled
+from twinforge.training.augment import augmented, masked, shuffled
 
 STATES = 70
 MORE = ["a", "b", "c", "d"]
@@ -49,13 +49,6 @@ def test_a_share_of_whole_states_loses_each_subset_as_often(rows: pd.DataFrame) 
     counts = Counter(found.pop() for found in by_state)
     assert counts == {"PAC": 49, **{letters(kept): 3 for kept in SUBSETS[:-1]}}
     assert (told["truth"] == rows["truth"]).all()
-
-
-def test_experts_get_copies_of_which_the_computational_side_is_left(rows: pd.DataFrame) -> None:
-    told = blinded(rows, keep, 0.3, seed=5)
-    name, _, left = zip(*told["id"].str.rpartition("-").to_numpy(), strict=True)
-    assert set(left) == {"C", "PC", "AC"} and set(name) < set(rows["id"]) and len(told) == 21 * 5
-    assert not len(blinded(rows, keep, 0.0, seed=5))
 
 
 def test_a_share_of_the_choices_is_asked_in_another_order_and_all_goes_along(rows: pd.DataFrame) -> None:

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from tests.synthetic import classes, numbers, picks, question, sets, table
 from twinforge.errors import UserError
 from twinforge.records import ANSWER, membership, space_of
-from twinforge.sectors.dimensions import Source, keep_marked
 from twinforge.training.experts import NAMES, Experts, fit_experts
 from twinforge.training.masses import laplace_mass, quantile_mass
 
@@ -63,23 +62,6 @@ def judged(experts: Experts, name: str, frame: pd.DataFrame) -> pd.DataFrame:
             right = refuses if unknown else not refuses and abs(median - row["truth"]) <= row["tolerance"]
         rows.append((row["asked"], unknown, -np.log(p[space.index(row["truth"])]), bool(right), bool(refuses)))
     return pd.DataFrame(rows, columns=["asked", "unknown", "loss", "right", "refuses"])
-
-
-def test_boosting_bears_missing_dimensions_once_it_has_seen_some(experts: Experts, fresh: pd.DataFrame) -> None:
-    """The class is told by a physical column; a third of the rows is right by chance, and a refusal is no answer."""
-
-    def less(frame: pd.DataFrame) -> pd.DataFrame:
-        own = frame[frame["asked"] == "what-if"]
-        return keep_marked(own, {"computational"}, {"choice": Source(("P", "P", "C"), "")})
-
-    blind = less(questions(200, 3))
-    seeing = fit_experts(questions(600, 0), SECTION, 17, blind)
-    known = less(fresh)[less(fresh)["truth"].notna()]
-    before, after = (judged(each, "boost", known) for each in (experts, seeing))
-    assert np.log(3) < after["loss"].mean() < 1.6 < before["loss"].mean() - 0.5
-    assert after["refuses"].mean() < 0.1 < 0.5 < before["refuses"].mean()
-    whole = [judged(each, "boost", fresh[fresh["asked"] == "what-if"])["right"].mean() for each in (experts, seeing)]
-    assert abs(whole[0] - whole[1]) < 0.02 and min(whole) > 0.95
 
 
 def test_boosting_learns_each_kind_of_question(experts: Experts, fresh: pd.DataFrame) -> None:

@@ -24,6 +24,8 @@ LETTERS: Mapping[Dimension, str] = {"physical": "P", "abstract": "A", "computati
 DIMENSIONS = frozenset(LETTERS)
 SUBSETS = tuple(frozenset(some) for count in range(len(LETTERS) + 1) for some in combinations(LETTERS, count))
 """All subsets of the dimensions, the empty one first, the whole last."""
+BLIND = tuple(kept for kept in SUBSETS[:-1] if "computational" in kept)
+"""The proper ones under which there are experts: these are the computational side themselves."""
 _PART = re.compile(r", (?=[PAC] )")
 _LETTER = re.compile(r"([PAC])(?=:? )")
 

@@ -6,21 +6,15 @@ Without it a language model trusts whatever stands in a state to be there, and k
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
 from typing import Protocol, cast
 
 import numpy as np
 import pandas as pd
 
 from twinforge.options import Row, another_order, in_order
-from twinforge.records import Dimension
 from twinforge.sectors.dimensions import SUBSETS, Keep
 
 STATE = ["episode", "time"]
-LESS = SUBSETS[:-1]
-WITH_EXPERTS = tuple(
-    kept for kept in LESS if "computational" in kept
-)  # they are that side: without it they aren't asked
 
 
 class Section(Protocol):
@@ -41,22 +35,14 @@ def augmented(questions: pd.DataFrame, keep: Keep, section: Section, seed: int) 
     return shuffled(masked(questions, keep, section.mask, seed), section.shuffle, seed)
 
 
-def blinded(questions: pd.DataFrame, keep: Keep, share: float, seed: int) -> pd.DataFrame:
-    """Copies of the questions of a share of the states as experts meet them when dimensions are missing (`masked`)."""
-    told = masked(questions, keep, share, seed, WITH_EXPERTS)
-    return told[told["id"] != questions["id"]]
-
-
-def masked(
-    questions: pd.DataFrame, keep: Keep, share: float, seed: int, subsets: Sequence[frozenset[Dimension]] = LESS
-) -> pd.DataFrame:
-    """The questions with a share of the states left with one of some subsets of the dimensions, each as often."""
+def masked(questions: pd.DataFrame, keep: Keep, share: float, seed: int) -> pd.DataFrame:
+    """The questions with a share of the states left with a proper subset of the dimensions, the empty one among them."""
     states = questions[STATE].drop_duplicates()
     rng = np.random.default_rng([seed, zlib.crc32(b"mask")])
     chosen = rng.permutation(len(states))[: round(share * len(states))]
-    subset = pd.Series(np.arange(len(chosen)) % len(subsets), pd.MultiIndex.from_frame(states.iloc[chosen]))
+    subset = pd.Series(np.arange(len(chosen)) % (len(SUBSETS) - 1), pd.MultiIndex.from_frame(states.iloc[chosen]))
     told = subset.reindex(pd.MultiIndex.from_frame(questions[STATE])).to_numpy()
-    parts = [questions[np.isnan(told)], *(keep(questions[told == i], kept) for i, kept in enumerate(subsets))]
+    parts = [questions[np.isnan(told)], *(keep(questions[told == i], kept) for i, kept in enumerate(SUBSETS[:-1]))]
     return pd.concat([part for part in parts if len(part)]).loc[questions.index]
 
 

@@ -114,10 +114,10 @@ class Experts:
         return Experts(boosted, point)
 
 
-def fit_experts(train: pd.DataFrame, section: Section, seed: int, blind: pd.DataFrame | None = None) -> Experts:
+def fit_experts(train: pd.DataFrame, section: Section, seed: int) -> Experts:
     """Fit all experts on the rows of `train` (`records.QUESTION`) outside its validation share.
 
-    section : the recipe's `experts` section. blind : more rows for boosting alone, with dimensions missing (`augment.blinded`).
+    section : the recipe's `experts` section.
 
     Raises
     ------
@@ -128,10 +128,8 @@ def fit_experts(train: pd.DataFrame, section: Section, seed: int, blind: pd.Data
     if rows.empty:
         raise UserError("train: no rows outside the validation share to fit experts on; lower `curate.validation`")
     groups = {str(name): part for name, part in rows.groupby(group_of(rows), sort=True)}
-    seen = rows if blind is None else pd.concat([rows, blind], ignore_index=True)
     boosted = {
-        str(name): fit_group(part, section, seed, str(name))
-        for name, part in tqdm(seen.groupby(group_of(seen), sort=True), "experts", disable=None)
+        name: fit_group(part, section, seed, name) for name, part in tqdm(groups.items(), "experts", disable=None)
     }
     point = {
         name: {group: fit_point(name, part) for group, part in groups.items() if defined(name, part).any()}
