@@ -28,10 +28,8 @@ from twinforge.model.prompt import INSTRUCTION, spoken
 from twinforge.records import ANSWER
 
 KEY = "TWINFORGE_API_KEY"  # of the environment; a name of its own, so that no other service's key goes to an address
-TRIES, BACKOFF = (
-    8,
-    0.5,
-)  # more tries where a server is busy or fails; seconds between them double from BACKOFF to SLOWEST, or as it says
+TRIES = 8  # more, where a server is busy or fails
+BACKOFF = 0.5  # seconds between tries, doubling up to SLOWEST, unless the server says when
 SLOWEST = 30.0
 BUSY = (429, 500, 502, 503, 504)
 PATIENCE = (10.0, 600.0)  # seconds to connect, to answer
@@ -52,7 +50,11 @@ class Served:
 
 
 class Server:
-    """An address that answers POST ADDRESS/chat/completions. listing : it takes `top_logprobs`; unknown until it was asked."""
+    """An address that answers POST ADDRESS/chat/completions.
+
+    listing : it is asked for `top_logprobs`, until it refuses them. Raises `UserError` where the address has no such form, can't be
+    reached, or serves several models and none is named.
+    """
 
     def __init__(self, url: str, model: str | None, connections: int) -> None:
         self.url = url.rstrip("/").removesuffix("/chat/completions")
@@ -64,6 +66,7 @@ class Server:
         self._session = requests.Session()
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, HTTPAdapter(pool_maxsize=connections, max_retries=retry))
+        self._session.auth = lambda request: request  # else a login of ~/.netrc would take the key's place
         if key := os.environ.get(KEY):
             self._session.headers["Authorization"] = f"Bearer {key}"
         self.listing = True
@@ -112,7 +115,7 @@ class Server:
             ) from error
         except requests.exceptions.RequestException as error:
             raise UserError(
-                f"{url}: can't be reached ({_short(error)}); is the server up, and the address right?"
+                f"{url}: can't be reached ({type(error).__name__}); is the server up, and the address right?"
             ) from error
         if response.ok or response.status_code in allow:
             return response
@@ -148,7 +151,7 @@ def ask(server: Server, questions: pd.DataFrame, keep: Path, concurrency: int) -
         got = read(question, own)
         said, lost = said or got.said, lost + got.lost
         rows.append((question["id"], got.p, sum(r.tokens for r in own), sum(r.seconds for r in own)))
-    if lost == count:
+    if count and lost == count:
         raise UserError(
             f"{server.url}: none of {count} replies names an option or a number, the last says {own[-1].text[:80]!r}"
         )
@@ -205,7 +208,3 @@ def _listed(listing: bool) -> dict[str, Any]:
 
 def _words(response: requests.Response) -> str:
     return " ".join(response.text.split())[:160] or "empty"
-
-
-def _short(error: Exception) -> str:
-    return type(error).__name__

@@ -30,7 +30,8 @@ def main() -> None:
             scores = model.loglikelihood(requests, disable_tqdm=True)
             best: dict[str, tuple[float, str]] = {}
             for (row, label), (score, _) in zip(pairs, scores, strict=True):
-                best[row["id"]] = max(best.get(row["id"], (score, label)), (score, label))
+                if row["id"] not in best or score > best[row["id"]][0]:  # the first of equals, as its own tasks take it
+                    best[row["id"]] = (score, label)
             said |= {question: label for question, (_, label) in best.items()}
             window.did(len(asked))
         window.tell(said=said)
