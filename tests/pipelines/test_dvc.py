@@ -52,8 +52,10 @@ def main(sector):
             text = digest
         if not path.suffix:
             path.mkdir(parents=True, exist_ok=True)
-            names = dict(curated=["train", "calibration", "test", "shift"], lake=["knowledge"]).get(path.parent.name, ["part"])
+            splits = ["train", "calibration", "test", "shift"]
+            names = dict(curated=[*splits, *(f"reports/{{s}}" for s in splits)], lake=["knowledge"]).get(path.parent.name, ["part"])
             for name in names:
+                (path / (name + ".parquet")).parent.mkdir(exist_ok=True)
                 (path / (name + ".parquet")).write_text(text)
             if path.name == "plots":
                 (path / "part.parquet").unlink()
