@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from tqdm import tqdm
 
 from twinforge.records import space_of
 from twinforge.sectors import Rollout
@@ -84,7 +85,8 @@ def roll(rollouts: Sequence[Rollout], plans: Sequence[Own], answer: Answer) -> p
     """
     runs = [_Run(rollout, own, model) for own in plans for model in own.models for rollout in rollouts]
     rows: list[dict[str, Any]] = []
-    for done in range(max((own.last - own.first for own in plans), default=0)):
+    longest = max((own.last - own.first for own in plans), default=0)
+    for done in tqdm(range(longest), desc="rolled", unit="step", disable=None):
         going = [run for run in runs if run.own.first + done < run.own.last]
         for model in dict.fromkeys(run.model for run in going):
             rows += _step([run for run in going if run.model == model], model, answer)
