@@ -153,7 +153,7 @@ def propagation(course: pd.DataFrame) -> Figure:
         sharey=True,
         squeeze=False,
         layout="constrained",
-        width_ratios=[1, 1, 1.6][: len(policies)],
+        width_ratios=[2 if name == "never" else 1 for name in policies],
     )
     for ax, policy in zip(axes[0], policies, strict=True):
         for model, rows in course[course["policy"] == policy].groupby("model", sort=False):
@@ -163,8 +163,12 @@ def propagation(course: pd.DataFrame) -> Figure:
                 ax.plot(part["step"], part["value"], color=colour, lw=1.6, marker="o", ms=2.5, label=label)
                 if model == "twin":
                     ax.fill_between(part["step"], part["low"], part["high"], color=colour, alpha=0.2, lw=0)
-        ax.set(title=f"sensors read: {policy}", xlabel="steps", ylim=(0, None))
+                    ax.vlines(
+                        part["step"], part["low"], part["high"], color=colour, alpha=0.2 if len(part) > 1 else 0.5
+                    )
+        ax.set(title=policy, xlabel="hours")
     axes[0, 0].set_ylabel("mean error, points")
+    axes[0, 0].set_ylim(bottom=0)
     found = {label: handle for ax in axes[0] for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
     legend(figure, list(found.values()), list(found), ncols=5)
     return figure

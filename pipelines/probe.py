@@ -45,7 +45,7 @@ def main(sector: str) -> None:
     train = read_table(paths.questions("train"), QUESTION)
     learnt, keep = train[~train["validation"]], load_sector(recipe.module).keep
     blanked = [canaries(some_states(rows, states, seed), name) for name, rows in (("train", learnt), ("test", test))]
-    less = dimensions.ask(some_states(test, states, seed), keep) if states else pd.DataFrame(columns=PROBE.names)
+    less = dimensions.ask(some_states(test, states, seed), keep)
     parts = [probes_of(test, words, states, seed), less, *blanked]
     asked = pd.concat([part[PROBE.names] for part in parts if len(part)] or [less], ignore_index=True)
     answers, general = _answers(recipe, paths, asked)
@@ -77,6 +77,8 @@ def _answers(recipe: Slice, paths: Paths, asked: pd.DataFrame) -> tuple[pd.DataF
 
 def _blind(paths: Paths, asked: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """What the experts that were fitted without some dimensions make of the questions without them."""
+    if not len(asked):
+        return dict.fromkeys(EXPERTS, pd.DataFrame(columns=ANSWER.names))
     fitted = {kept: Experts.load(paths.blind_experts(letters(kept))) for kept in BLIND}
     return {
         name: pd.concat([experts.answer(name, dimensions.under(asked, kept)) for kept, experts in fitted.items()])
