@@ -33,7 +33,7 @@ class Day:
         rates = [self.lake.bias_rate, self.lake.stuck_rate, self.lake.misreport_rate, self.settings.clog_rate]
         self.fault = int(self.rng.choice(5, p=[1 - sum(rates), *rates]))
         self.onset = int(self.rng.integers(HOURS[0], 12))
-        spread = np.linspace(HOURS[1], HOURS[-4], recipe.budget.states_per_day).round().astype(int)
+        spread = np.linspace(HOURS[1], HOURS[-4], getattr(recipe.budget, "states_per_day", 1)).round().astype(int)
         self.states = sorted(set(spread.tolist()))
 
     def broken(self, hour: int) -> int:

@@ -206,3 +206,15 @@ def test_trie_size_and_limit() -> None:
     assert len(trie_of(AnswerSpace("number", (), "%", 0, 199, 1, 0)).characters) == 9 + 10  # 1 to 9; 10 to 19
     with pytest.raises(UserError, match="larger step"):
         trie_of(AnswerSpace("number", (), "", 0, 99999, 1, 0))
+
+
+def test_bf16_leaves_no_ties() -> None:
+    model = tiny_model(vocabulary=len(tokenizer()), seed=2).to(torch.bfloat16)
+    frame = questions(12, seed=5)
+    frame = frame[frame["kind"] == "choice"].reset_index(drop=True)
+    told = answer(model, PROMPT, plan(PROMPT, frame), frame["id"].tolist(), 3)
+    same = tiny_model(vocabulary=len(tokenizer()), seed=2)
+    exact = answer(same, PROMPT, plan(PROMPT, frame), frame["id"].tolist(), 3)
+    for p, q in zip(told["p"], exact["p"], strict=True):
+        assert len(set(p.tolist())) == len(p)
+        np.testing.assert_allclose(p, q, atol=0.05)

@@ -251,17 +251,27 @@ def _log_softmax(x: np.ndarray) -> np.ndarray:
     return shifted - np.log(np.exp(shifted).sum())
 
 
+class _Head(nn.Module):
+    """Some rows of a language-model head, in fp32 whatever the model's: bf16 has but three digits, and one answer in ten was a tie."""
+
+    def __init__(self, head: Any, ids: Sequence[int]) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(head.weight[list(ids)].detach().float(), requires_grad=False)
+        self.bias = (
+            None if head.bias is None else nn.Parameter(head.bias[list(ids)].detach().float(), requires_grad=False)
+        )
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(states.device.type, enabled=False):
+            return nn.functional.linear(states.float(), self.weight, self.bias)
+
+
 @contextmanager
 def _reading(model: Model, prompt: Prompt) -> Iterator[dict[int, int]]:
     """Cut the language-model head down to the tokens an answer may use; yields the column of each token id."""
     network = model.get_base_model() if isinstance(model, PeftModel) else model
-    head = network.get_output_embeddings()
-    ids = prompt.reply_ids()
-    cut = nn.Linear(head.weight.shape[1], len(ids), bias=head.bias is not None, device="meta")
-    cut.weight = nn.Parameter(head.weight[ids].detach(), requires_grad=False)
-    if head.bias is not None:
-        cut.bias = nn.Parameter(head.bias[ids].detach(), requires_grad=False)
-    network.set_output_embeddings(cut)
+    head, ids = network.get_output_embeddings(), prompt.reply_ids()
+    network.set_output_embeddings(_Head(head, ids))
     try:
         yield {token: column for column, token in enumerate(ids)}
     finally:
