@@ -250,7 +250,7 @@ def figure(entry: Mapping[str, Any]) -> str:
 
 def percent(entry: Mapping[str, Any], digits: int = 0) -> str:
     low, high = (f"{round(100 * entry[end], digits) + 0.0:.{digits}f}" for end in ("low", "high"))
-    return f"{100 * entry['value']:.1f} [{low}, {high}]"
+    return f"{round(100 * entry['value'], 1) + 0.0:.1f} [{low}, {high}]"
 
 
 def share_text(entry: Mapping[str, Any], best: float, count: int) -> str:

@@ -96,7 +96,8 @@ def _credits(rows: pd.DataFrame, sample: Sample) -> Cell:
         one = own[own["kept"] == ALL].set_index("original")
         for value, column in VALUES.items():
             table = own.pivot(index="original", columns="kept", values=column).loc[one.index, TEAMS]
-            for dimension, credit in zip(LETTERS, shapley(table.to_numpy()).T, strict=True):
+            credits = shapley(table.to_numpy()).round(12)  # what cancels is 0, not float noise
+            for dimension, credit in zip(LETTERS, credits.T, strict=True):
                 name = f"{value}_credit_{dimension}"
                 made = difference_entry if value == "accuracy" else _mean
                 result.setdefault(name, {})[str(model)] = made(name, one, pd.Series(credit, one.index), sample)
