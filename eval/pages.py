@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eval.measures import COSTS, front
+from eval.paper import findings
 from twinforge.card import table
 
 MODELS = ("twin", "llm", "boost", "rule", "base-best", "majority", "persistence", "copy")
@@ -98,6 +99,12 @@ def hallucination(splits: Mapping[str, Any]) -> str:
             + table(("", *cells), rows),
         ]
     )  # fmt: skip
+
+
+def paper(metrics: Mapping[str, Any]) -> str:
+    """The white paper's claims, each with its verdict, the figures and the page that has more."""
+    rows = [(f.claim, f"**{f.verdict}**", f.figures, f"[{f.page}]({f.page}.md)") for f in findings(metrics)]
+    return table(("claim", "verdict", "measured", "more"), rows)
 
 
 def forgetting(topics: Mapping[str, Any]) -> str:

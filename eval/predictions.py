@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from twinforge.claims import TEXT
 from twinforge.errors import UserError
 from twinforge.records import ANSWER, REFUSAL, AnswerSpace, space_of
 
@@ -77,6 +78,48 @@ def read_predictions(file: Path, questions: pd.DataFrame) -> Predictions:
     cost = {name: rows.get(name, 0) for name in ("tokens", "seconds")}
     answers = pd.DataFrame({"question": rows["question"], "p": vectors, **cost})
     return Predictions(answers.astype({"tokens": "int64", "seconds": float})[ANSWER.names], column == "answer")
+
+
+def read_texts(file: Path, reports: pd.DataFrame) -> pd.DataFrame:
+    """Read free texts.
+
+    Parameters
+    ----------
+    file : .parquet or .jsonl with the columns `question` (the id of a request for a report) and `text`; `tokens`, where it is given, is taken over.
+    reports : columns of `claims.REPORT`: all that may be written.
+
+    Returns
+    -------
+    Rows of `claims.TEXT` of the model named as the file.
+
+    Raises
+    ------
+    UserError
+        One for all: columns missing, requests that don't exist, answered twice, texts that are none; with the rows, counted from 1.
+    """
+    rows = _rows(file)
+    if missing := [name for name in ("question", "text") if name not in rows]:
+        raise UserError(f"{file}: columns missing: {', '.join(missing)}; it has {', '.join(rows.columns) or 'none'}")
+    unknown = ~rows["question"].isin(reports["id"])
+    mistakes = [
+        _mistake("requests that don't exist", rows["question"], unknown),
+        _mistake("requests answered twice", rows["question"], rows["question"].duplicated(keep=False) & ~unknown),
+        _mistake("texts that are none", rows["text"], ~rows["text"].map(lambda text: isinstance(text, str))),
+    ]
+    if found := [mistake for mistake in mistakes if mistake]:
+        raise UserError(f"{file}: {'; '.join(found)}")
+    if not len(rows):
+        raise UserError(f"{file}: holds no rows")
+    nothing = pd.Series([[]] * len(rows), rows.index)
+    told = {
+        "report": rows["question"],
+        "model": file.name,
+        "sample": 0,
+        "text": rows["text"],
+        "starts": nothing,
+        "logs": nothing,
+    }
+    return pd.DataFrame({**told, "entropies": nothing, "tokens": rows.get("tokens", 0)})[TEXT.names]
 
 
 def _rows(file: Path) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from rich import box
 from rich.table import Table
 
 from eval.measures import COSTS, MEANS, OTHERS
+from eval.suites.hallucination import MEASURES as HALLUCINATION
 
 NEED_DISTRIBUTION = ("log_score", "brier", "interval_score", "calibration_error")
 LEADS = ("accuracy_lead", "llm_lead")
@@ -20,6 +21,8 @@ def tables(suite: str, measures: Mapping[str, Any], model: str, said: bool) -> l
     """The tables of a suite for `model`; `said`: it gave no distributions, so measures of these are left out."""
     if suite == "robustness":
         return [_changes(measures["test"], name) for name in (model, "twin")]
+    if suite == "hallucination":
+        return [_reports(split, skills["all"], model) for split, skills in measures.items()]
     made = []
     for split, skills in measures.items():
         if model in skills["all"].get("accuracy", {}):
@@ -42,6 +45,14 @@ def _measures(split: str, cell: Mapping[str, Any], model: str, said: bool) -> Ta
         told = entry and name not in LEADS and not (said and name in NEED_DISTRIBUTION)
         if told and not (name in COSTS and not entry["value"]):  # nothing was said of it
             table.add_row(name, figure(entry), str(entry["n"]))
+    return table
+
+
+def _reports(split: str, cell: Mapping[str, Any], model: str) -> Table:
+    table = _table(f"{split}: {model}, free reports", "measure", "n", "value, 95 %", "twin", "what it is")
+    for name, (_, meaning) in HALLUCINATION.items():
+        if entry := cell.get(name, {}).get(model):
+            table.add_row(name, str(entry["n"]), figure(entry), figure(cell[name].get("twin")), meaning)
     return table
 
 

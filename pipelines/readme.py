@@ -20,6 +20,7 @@ from eval.pages import (
     figure,
     forgetting,
     hallucination,
+    paper,
     propagation,
     robustness,
     safety,
@@ -32,7 +33,7 @@ from twinforge.errors import UserError
 from twinforge.files import read_json, replacing
 
 README, ROBUSTNESS, FORGETTING = Path("README.md"), Path("docs/robustness.md"), Path("docs/forgetting.md")
-DIMENSIONS, DRIFT = Path("docs/dimensions.md"), Path("docs/drift.md")
+DIMENSIONS, DRIFT, PAPER = Path("docs/dimensions.md"), Path("docs/drift.md"), Path("docs/paper.md")
 COST, HALLUCINATION, PROPAGATION, SAFETY, CONTAMINATION = (
     Path(f"docs/{name}.md") for name in ("cost", "hallucination", "propagation", "safety", "contamination")
 )
@@ -41,6 +42,8 @@ COST, HALLUCINATION, PROPAGATION, SAFETY, CONTAMINATION = (
 def main(sector: str) -> None:
     metrics = read_json(Paths(sector).metrics)
     fill(f"results {sector}", results(metrics["quality"]))
+    if PAPER.is_file():
+        fill(f"paper {sector}", paper(metrics), PAPER)
     if reports := metrics.get("hallucination"):
         fill(f"hallucination {sector}", hallucination(reports), HALLUCINATION)
     if changes := metrics.get("robustness", {}).get("test"):

@@ -14,21 +14,25 @@ import pandas as pd
 from rich.console import Console
 
 from eval.evidence import Evidence, Result
-from eval.predictions import Predictions, read_predictions
+from eval.predictions import Predictions, read_predictions, read_texts
 from eval.probes import PROBE
 from eval.served import Server, ask
 from eval.show import tables
-from eval.suites import SUITES
+from eval.suites import SUITES, hallucination
 from pipelines import Paths
-from pipelines.evaluate import SPLITS, probe_answers
+from pipelines.evaluate import SPLITS, probe_answers, sure_of
 from pipelines.integrate import MODELS
+from twinforge.claims import CLAIM, REPORT, TEXT
+from twinforge.conformal.calibration import Calibration
 from twinforge.errors import UserError
 from twinforge.files import read_table
 from twinforge.model.answers import sample_states
+from twinforge.reasoning.reporting import claims_of
 from twinforge.recipe import Slice, read_slice
-from twinforge.records import ANSWER, QUESTION
+from twinforge.records import ANSWER, KNOWLEDGE, QUESTION
+from twinforge.sectors import load_sector
 
-SCORED = ("quality", "robustness")  # suites whose questions anyone can answer from a file
+SCORED = ("quality", "robustness", "hallucination")  # suites whose questions anyone can answer from a file
 WIDTH = 140  # of what is written to a file or a job's log
 
 
@@ -82,6 +86,8 @@ def measured(file: Path, suite: str, paths: Paths, recipe: Slice) -> tuple[Resul
     distributions."""
     if suite not in SCORED:
         raise UserError(f"--suite {suite}: predictions can't be scored by it; choose one of {', '.join(SCORED)}")
+    if suite == hallucination.NAME:
+        return _written(file, paths, recipe)
     questions, probes = _asked(paths)
     found = read_predictions(file, pd.concat([questions, probes], ignore_index=True))
     due = {"quality": questions[questions["split"] == "test"]}.get(suite, probes[probes["suite"] == suite])
@@ -92,6 +98,25 @@ def measured(file: Path, suite: str, paths: Paths, recipe: Slice) -> tuple[Resul
             f"{file}: answers none of the {len(due)} questions of the suite {suite}, which stand in {where}"
         )
     return scored(file.name, found, suite, paths, recipe), f"{count} of {len(due)} questions answered", found.said
+
+
+def _written(file: Path, paths: Paths, recipe: Slice) -> tuple[Result, str, bool]:
+    """The suite "hallucination" of the texts of a file, beside those that were stored."""
+    stored = Calibration.load(paths.calibration)
+    texts, claims = read_table(paths.written, TEXT), read_table(paths.claims, CLAIM)
+    requests = pd.concat([read_table(paths.reports_of(split), REPORT).assign(split=split) for split in SPLITS])
+    asked = requests[requests["id"].isin(texts["report"]) & (requests["split"] != "calibration")]
+    own = read_texts(file, asked)
+    plugin = load_sector(read_slice(paths.recipe("write")).module)
+    assets = set(read_table(paths.knowledge, KNOWLEDGE)["subject"])
+    judged = claims_of(own, asked, plugin.claims, assets)
+    everything = sure_of(pd.concat([claims, judged], ignore_index=True), stored.statements)
+    nothing = pd.DataFrame()
+    evidence = Evidence(
+        nothing, {}, {}, stored.alpha, recipe.evaluate.resamples, recipe.seed, reports=requests,
+        texts=pd.concat([texts, own], ignore_index=True), claims=everything,
+    )  # fmt: skip
+    return hallucination.run(evidence), f"{len(own)} of {len(asked)} requests answered", True
 
 
 def scored(name: str, found: Predictions, suite: str, paths: Paths, recipe: Slice) -> Result:

@@ -173,7 +173,9 @@ def _parser() -> argparse.ArgumentParser:
     source = one.add_mutually_exclusive_group(required=True)
     source.add_argument("--answers", metavar="FILE", type=Path, help="predictions, .parquet or .jsonl")
     source.add_argument("--model", metavar="URL", help="an OpenAI-compatible server, e.g. http://localhost:8000/v1")
-    one.add_argument("--suite", metavar="NAME", default="quality", help="quality or robustness (default: quality)")
+    one.add_argument(
+        "--suite", metavar="NAME", default="quality", help="quality, robustness or hallucination (default: quality)"
+    )
     one.add_argument("--sector", default="energy", help="default: energy")
     served = one.add_argument_group("with --model")
     served.add_argument("--name", help="of the model there (default: the only one it serves)")

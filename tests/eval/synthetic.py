@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 
 from pipelines import Paths
-from twinforge.claims import CLAIM, REPORT, TEXT, Claim
+from tests.toy_reports import claims
+from twinforge.claims import CLAIM, REPORT, TEXT
 from twinforge.drift.trial import COURSE, RUN
 from twinforge.files import write_table
 from twinforge.reasoning.reporting import claims_of
-from twinforge.records import QUESTION
+from twinforge.records import KNOWLEDGE, QUESTION
 
 OPTIONS = ("normal", "alert", "overload", "trip")
 SIZE = {"choice": 5, "number": 102}  # options or values, and the refusal
@@ -209,7 +210,7 @@ def write_reports(paths: Paths) -> None:
         blank = dict.fromkeys(REPORT.names, "")
         rows = [
             {**blank, "id": f"{split}-report-{i}", "episode": f"{split}-{i:03}", "time": pd.Timestamp("2024-01-01"), "validation": False,
-             "premise": "none", "known": [{"asset": "A", "quantity": "level", "value": 1.0, "unit": "m", "hours": 0.0, "given": "", "tolerance": 0.1}]}
+             "premise": "none", "known": [{"asset": "tank A", "quantity": "level", "value": 1.0, "unit": "m", "hours": 0.0, "given": "", "tolerance": 0.1}]}
             for i in range(30)
         ]  # fmt: skip
         tables.append(pd.DataFrame(rows, columns=REPORT.names))
@@ -220,10 +221,8 @@ def write_reports(paths: Paths) -> None:
                 logs = [] if model in ("reference", "rule") else [-0.1 - rng.random() - (not right)]
                 text = "tank A holds 1.0 m." if right else "tank A holds 9.0 m."
                 texts.append((row["id"], model, 0, text, [0] * len(logs), logs, [-log for log in logs], 40))
+    write_table(pd.DataFrame([("tank A", "is", "tank")], columns=KNOWLEDGE.names), paths.knowledge, KNOWLEDGE)
     written = pd.DataFrame(texts, columns=TEXT.names)
     write_table(written, paths.written, TEXT)
 
-    def parse(text: str) -> list[Claim]:
-        return [Claim("A", "level", float(text.split()[-2]), "m", 0.0, "", 0, len(text))]
-
-    write_table(claims_of(written, pd.concat(tables), parse, {"A"}), paths.claims, CLAIM)
+    write_table(claims_of(written, pd.concat(tables), claims, {"tank A"}), paths.claims, CLAIM)

@@ -51,8 +51,8 @@ def project(
 ) -> Paths:
     monkeypatch.chdir(tmp_path)
     paths, (questions, answers) = Paths("toy"), stored
-    recipe = Recipe(sector="toy", module="toy", evaluate=Evaluate(resamples=200))
-    for stage in ("evaluate", "gate", "report"):
+    recipe = Recipe(sector="toy", module="tests.toy", evaluate=Evaluate(resamples=200))
+    for stage in ("evaluate", "gate", "report", "write"):
         write_slice(recipe, stage, paths.recipe(stage))
     for split, rows in questions.groupby("split"):
         write_table(rows.drop(columns="split"), paths.questions(str(split)), QUESTION)

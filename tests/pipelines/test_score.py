@@ -12,6 +12,7 @@ from pipelines import Paths
 from pipelines.score import measured
 from tests.eval import synthetic
 from tests.pipelines.test_evaluate import project, stored  # noqa: F401
+from twinforge.claims import REPORT
 from twinforge.cli import main
 from twinforge.errors import UserError
 from twinforge.files import read_table
@@ -81,6 +82,27 @@ def test_robustness_needs_the_questions_as_they_stood(
     code, page, _ = score(Path("both.parquet"), "robustness", capsys)
     assert code == 0 and f"{len(probes)} of {len(probes)} questions answered" in page
     assert "both.parquet" in page and "test: twin" in page and "hidden instruction" in page
+
+
+def test_reports_of_another_model_are_taken_apart(project: Paths, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811
+    requests = read_table(project.reports_of("test"), REPORT)
+    texts = [
+        "tank A holds 1.0 m." if i % 4 else "tank A holds 7.0 m. There is no tank A." for i in range(len(requests))
+    ]
+    pd.DataFrame({"question": requests["id"], "text": texts}).to_json("mine.jsonl", orient="records", lines=True)
+    result, answered, _ = measured(Path("mine.jsonl"), "hallucination", project, read_slice(project.recipe("evaluate")))
+    wrong = sum(not i % 4 for i in range(len(requests)))
+    cell = result.measures["test"]["all"]
+    assert cell["wrong"]["mine.jsonl"]["value"] == pytest.approx(2 * wrong / (len(requests) + wrong))
+    assert cell["told"]["mine.jsonl"]["value"] == pytest.approx(1 - wrong / len(requests))
+    assert set(cell["told"]) == {"mine.jsonl", "twin", "llm", "rule", "base"}
+    code, page, _ = score(Path("mine.jsonl"), "hallucination", capsys)
+    assert code == 0 and answered in page and "told" in page and "auroc" not in page
+    pd.DataFrame({"question": ["x", "x"], "text": ["a", "b"]}).to_parquet("bad.parquet")
+    code, _, error = score(Path("bad.parquet"), "hallucination", capsys)
+    assert code == 2 and "requests that don't exist: rows 1 (x), 2 (x)" in error and error.count("\n") == 1
+    pd.DataFrame({"question": ["x"]}).to_parquet("none.parquet")
+    assert "columns missing: text" in score(Path("none.parquet"), "hallucination", capsys)[2]
 
 
 @pytest.mark.parametrize("suite", ["quality", "robustness"])
