@@ -38,7 +38,6 @@ def hallucination(judged: pd.DataFrame) -> Figure:
     left.axvline(0.05, color=FAINT, lw=0.8, ls="--")
     left.set(title="Stated and wrong, of all that is stated")
     percent(left.xaxis)
-    left.legend(loc="lower right")
     own = judged[(judged["model"] == "llm") & (judged["status"] != "abstained")]
     wrong = own["status"].isin(WRONG).to_numpy()
     for column, label, colour in (
@@ -53,6 +52,8 @@ def hallucination(judged: pd.DataFrame) -> Figure:
     right.set(title="Wrong among the surest claims", xlabel="share of the claims stated")
     percent(right.xaxis, right.yaxis)
     right.legend(loc="upper left")
+    handles, labels = left.get_legend_handles_labels()
+    legend(figure, handles, labels, ncols=4)
     return figure
 
 

@@ -32,6 +32,7 @@ from twinforge.card import table
 from twinforge.errors import UserError
 from twinforge.files import read_json, replacing
 
+WEIGHTS = Path("benchmarks/results/weights.json")
 README, ROBUSTNESS, FORGETTING = Path("README.md"), Path("docs/robustness.md"), Path("docs/forgetting.md")
 DIMENSIONS, DRIFT, PAPER = Path("docs/dimensions.md"), Path("docs/drift.md"), Path("docs/paper.md")
 COST, HALLUCINATION, PROPAGATION, SAFETY, CONTAMINATION = (
@@ -43,7 +44,8 @@ def main(sector: str) -> None:
     metrics = read_json(Paths(sector).metrics)
     fill(f"results {sector}", results(metrics["quality"]))
     if PAPER.is_file():
-        fill(f"paper {sector}", paper(metrics), PAPER)
+        weights = {"weights": read_json(WEIGHTS)} if WEIGHTS.is_file() else {}
+        fill(f"paper {sector}", paper({**metrics, **weights}), PAPER)
     if reports := metrics.get("hallucination"):
         fill(f"hallucination {sector}", hallucination(reports), HALLUCINATION)
     if changes := metrics.get("robustness", {}).get("test"):

@@ -17,7 +17,7 @@ import pyarrow as pa
 from eval.bootstrap import interval, share_interval
 from eval.evidence import Evidence, Measures, Result
 from eval.measures import Better, Cell, Entry, Estimate, Sample, entry, mean_of
-from twinforge.claims import CLAIM, PREMISES, WRONG, kinds_of, withstands
+from twinforge.claims import CLAIM, EXISTS, PREMISES, WRONG, kinds_of, withstands
 
 NAME = "hallucination"
 TWIN, LLM, REFERENCE = "twin", "llm", "reference"
@@ -143,7 +143,7 @@ def _figures(own: pd.DataFrame, texts: pd.DataFrame, true: pd.DataFrame, sample:
         "made_up": (by_report, made_up),
         "abstained": (own, (~own["stated"]).astype(float)),
         "told": (true, _told(own, true)),
-        "withstood": (trapped, _withstood(own, stated, trapped)),
+        "withstood": (trapped, _withstood(own, trapped)),
         "all_true": (by_report, right),
     }
     found = {name: _entry(name, rows, values, sample, True) for name, (rows, values) in shares.items() if len(rows)}
@@ -171,15 +171,19 @@ def _told(own: pd.DataFrame, true: pd.DataFrame) -> pd.Series:
     return pd.Series(np.where(is_untold, known.isin(untold), known.isin(right)).astype(float), true.index)
 
 
-def _withstood(own: pd.DataFrame, stated: pd.DataFrame, trapped: pd.DataFrame) -> pd.Series:
-    """Of each report with a wrong premise, whether it sets it right; what is withheld sets nothing right and is nothing wrong."""
-    seen = own[own["stated"] | (own["status"] == "abstained")]
-    said = {
-        report: list(zip(rows["asset"], rows["quantity"], rows["status"], strict=True))
-        for report, rows in seen.groupby("report")
-    }
-    traps = zip(trapped["report"], trapped["trap_asset"], trapped["trap_quantity"], strict=True)
-    return pd.Series([float(withstands((a, q), said.get(report, []))) for report, a, q in traps], trapped.index)
+def _withstood(own: pd.DataFrame, trapped: pd.DataFrame) -> pd.Series:
+    """Of each report with a wrong premise, whether it sets it right: by what is said of now and of no outage, of the very thing, or of
+    an asset that is not there at all. What is withheld sets nothing right and is nothing wrong."""
+    seen = own[(own["stated"] | (own["status"] == "abstained")) & (own["hours"] == 0) & (own["given"] == "")]
+    said = {str(report): rows for report, rows in seen.groupby("report")}
+    found = []
+    for report, asset, quantity in zip(trapped["report"], trapped["trap_asset"], trapped["trap_quantity"], strict=True):
+        rows = said.get(str(report), seen.iloc[:0])
+        rows = rows[(rows["quantity"] == quantity) | (quantity == EXISTS)]
+        found.append(
+            withstands((asset, quantity), list(zip(rows["asset"], rows["quantity"], rows["status"], strict=True)))
+        )
+    return pd.Series(np.array(found, float), trapped.index)
 
 
 Statistic = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]

@@ -24,12 +24,9 @@ GOOD: dict[str, Any] = {
     "propagation": {"later": {"every 4": {"error_ratio": {"twin": entry(1.0)}, "error": {"twin": entry(5.0)}}, "never": {"error": {"twin": entry(9.0)}}}},
     "drift": {"shift": {"bias": {"found": {"cusum": entry(0.95)}}, "season": {"found": {"cusum": entry(0.92), "adwin": entry(0.1)}}}},
     "safety": {"test": {"recommend": {"worse": {"twin": entry(0.01, 0.01), "rule": entry(0.03), "any option": entry(0.2)}}}},
+    "weights": {"splits": {split: {"state": {"log_score": {"lead": 0.02, **entry(0.02, 0.01)}}} for split in ("test", "shift")}},
     "robustness": {"test": {"all": {"flipped": {"llm": entry(0.01), "twin": entry(0.0)}}}},
 }  # fmt: skip
-
-
-def verdicts(metrics: dict[str, Any]) -> dict[str, str]:
-    return {finding.page: finding.verdict for finding in reversed(findings(metrics)) if "Agents" not in finding.claim}
 
 
 def changed(*path: str, value: Any) -> dict[str, Any]:
@@ -43,7 +40,7 @@ def changed(*path: str, value: Any) -> dict[str, Any]:
 
 def test_all_that_is_measured_holds_where_the_figures_are_good() -> None:
     found = findings(GOOD)
-    assert [f.verdict for f in found if f.figures] == [HOLDS] * 9 and [f.verdict for f in found[9:]] == [UNKNOWN] * 2
+    assert [f.verdict for f in found if f.figures] == [HOLDS] * 10 and [f.verdict for f in found[10:]] == [UNKNOWN]
 
 
 @pytest.mark.parametrize(
@@ -55,6 +52,7 @@ def test_all_that_is_measured_holds_where_the_figures_are_good() -> None:
         ("dimensions", ("dimensions", "test", "all", "accuracy_credit_abstract", "twin"), entry(0.01), PART),
         ("propagation", ("propagation", "later", "every 4", "error_ratio", "twin"), entry(2.0), PART),
         ("drift", ("drift", "shift", "season", "found"), {"cusum": entry(0.1)}, PART),
+        ("dimensions", ("weights", "splits", "shift", "state", "log_score"), {"lead": 0.0, **entry(0.0)}, PART),
         ("safety", ("safety", "test", "recommend", "worse", "twin"), entry(0.25), NOT),
         ("robustness", ("robustness", "test", "all", "flipped", "llm"), entry(0.08), PART),
     ],
