@@ -21,7 +21,7 @@ help: ## show this list
 env: $(STAMP) ## virtual environment in .venv, every version as in requirements.lock
 
 twin: PROFILE ?= cpu
-twin: env ## the digital twin of a power grid, from nothing to ten answers (25 minutes on two cores)
+twin: env ## the digital twin of a power grid, from nothing to ten answers (27 minutes on two cores)
 	@$(set-profile)
 	python -m pipelines.tidy
 	dvc repro $(addsuffix @energy,$(LAST))
@@ -33,7 +33,7 @@ repro: env ## every sector of params.yaml, only where something changed
 	dvc repro
 
 suites: PROFILE = cpu-suites
-suites: env ## the same twin, its suites measured on more states (twelve minutes more)
+suites: env ## the same twin, its suites measured on more states (ten minutes more)
 	@$(set-profile)
 	python -m pipelines.tidy
 	dvc repro $(addsuffix @energy,$(LAST))
