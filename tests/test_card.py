@@ -65,6 +65,14 @@ def test_figures_stand_beside_baselines_with_intervals(loaded: ModelCard) -> Non
     assert "split `shift`" in text
 
 
+def test_reports_have_their_own_promise_where_they_were_written(loaded: ModelCard) -> None:
+    assert "Free reports" not in loaded.text
+    told = {"all_true": {"twin": cell(0.95)}, "wrong": {"llm": cell(0.2)}, "told": {"twin": cell(0.23)}}
+    text = card(ABOUT, MANIFEST, {**METRICS, "hallucination": {"test": {"all": told}}})
+    assert "| test | 40 | 0.95 [0.93, 0.97] |  | 0.23 [0.21, 0.25] |" in text
+    assert "In 90% of free reports like those of `test`" in text
+
+
 @pytest.mark.parametrize("heading", ["## How to use it", "## Data", "## Training", "## Figures", "## Limits"])
 def test_it_says_what_a_reader_asks(loaded: ModelCard, heading: str) -> None:
     assert heading in loaded.text

@@ -120,6 +120,7 @@ def _figures(about: About, metrics: Metrics) -> str:
             if found and models:
                 rows = [_row(skill, cells, models) for skill, cells in found.items()]
                 parts += [f"**{words}, split `{split}`**", table(("skill", "n", *models), rows)]
+    parts += _reports(metrics.get("hallucination", {}), about.alpha)
     level = f"{1 - about.alpha:.0%}"
     promise = (
         f"The sets and intervals are made to hold the truth in at least {level} of questions like those of `test`. On `shift` "
@@ -128,6 +129,24 @@ def _figures(about: About, metrics: Metrics) -> str:
         f"probability {1 - about.delta:.0%} over the calibration episodes."
     )
     return "\n\n".join([*parts, promise])
+
+
+def _reports(splits: Mapping[str, Any], alpha: float) -> list[str]:
+    """What the twin stands for in free reports: nothing where it wrote none."""
+    head = {
+        "all_true": "all that is stated is right",
+        "wrong": "wrong, of the claims stated",
+        "told": "told, of what there is to tell",
+    }
+    rows = []
+    for split, skills in splits.items():
+        cells = [skills["all"].get(name, {}).get("twin") for name in head]
+        rows.append((split, str((cells[0] or {}).get("n", 0)), *(figure(cell) if cell else "" for cell in cells)))
+    if not rows:
+        return []
+    title = "**Free reports, less the statements that the twin does not stand for**"
+    promise = f"In {1 - alpha:.0%} of free reports like those of `test` all that it stands for is right."
+    return [title, table(("split", "n", *head.values()), rows), promise]
 
 
 def _row(skill: str, cells: Mapping[str, Any], models: list[str]) -> tuple[str, ...]:
