@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from eval import plots
+from eval import suite_plots
 from eval.evidence import Evidence
 from eval.rolling import ROLL, policies, roll
 from eval.suites.propagation import course, run
@@ -68,7 +68,7 @@ def test_the_course_has_a_band_around_every_point() -> None:
     assert (
         len(never) == STEPS // 4 and (never["low"] <= never["value"]).all() and (never["value"] <= never["high"]).all()
     )
-    assert len(plots.propagation(frame).axes) == 4
+    assert len(suite_plots.propagation(frame).axes) == 4
     assert never["value"].is_monotonic_increasing and never["value"].iloc[-1] > 2 * never["value"].iloc[0]
 
 

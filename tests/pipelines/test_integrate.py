@@ -13,6 +13,7 @@ import yaml
 from pipelines import Paths, calibrate, integrate
 from tests.synthetic import classes, numbers, picks, sets, table
 from twinforge.agents.integration import Integration
+from twinforge.claims import CLAIM, REPORT
 from twinforge.conformal.calibration import Calibration, covered
 from twinforge.errors import UserError
 from twinforge.files import read_json, read_table, write_table
@@ -54,6 +55,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
     splits = {split: split_table(split, seed) for seed, split in enumerate(SPLITS)}
     for split, frame in splits.items():
         write_table(frame, paths.questions(split), QUESTION)
+        write_table(pd.DataFrame(columns=REPORT.names), paths.reports_of(split), REPORT)
+    write_table(pd.DataFrame(columns=CLAIM.names), paths.claims, CLAIM)
     train = splits["train"]
     asked = pd.concat([train[train["validation"]], *(splits[s] for s in SPLITS[1:])])
     experts = fit_experts(train, SECTION, 17)

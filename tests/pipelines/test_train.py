@@ -25,6 +25,7 @@ from eval.probes import PROBE
 from pipelines import Paths
 from tests.model.tiny import save_tiny
 from tests.toy_recipe import write_toy
+from twinforge.claims import REPORT
 from twinforge.cli import main
 from twinforge.errors import UserError
 from twinforge.files import read_json, read_table, sha256
@@ -95,7 +96,8 @@ def trained(project: Path) -> dict[str, Any]:
 def test_train_writes_the_adapter_the_experts_and_a_record(trained: dict[str, Any], here: Path) -> None:
     assert (PATHS.adapter / "adapter_config.json").is_file() and any(PATHS.experts.iterdir())
     train = read_table(PATHS.questions("train"), QUESTION)
-    assert trained["answers"] == trained["questions"] == int((~train["validation"]).sum())
+    asked, most = most_learnt()
+    assert asked < trained["answers"] == trained["questions"] <= most
     assert trained["validation"]["n"] == int(train["validation"].sum())
     assert trained["hashes"]["data"] == sha256(PATHS.questions("train")) and trained["base"] == "tiny"
     assert trained["curve"][-1]["loss"] < trained["curve"][0]["loss"]
@@ -129,12 +131,18 @@ def test_forecast_and_what_came_of_it_stand_side_by_side(trained: dict[str, Any]
     assert all(told[name]["predicted"] > 0 for name in ("seconds", "peak_bytes")) and told["kept_bytes"] > 0
 
 
-def test_preflight_as_a_command(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def most_learnt() -> tuple[int, int]:
+    """Questions that are learnt, and these with the reports on their states: one on a masked state is left out."""
+    requests, train = read_table(PATHS.reports_of("train"), REPORT), read_table(PATHS.questions("train"), QUESTION)
+    asked = int((~train["validation"]).sum())
+    return asked, asked + int(requests["context"].isin(train.loc[~train["validation"], "context"]).sum())
+
+
+def test_preflight_as_a_command(trained: dict[str, Any], here: Path, capfd: pytest.CaptureFixture[str]) -> None:
     before = sorted(str(path) for path in here.rglob("*") if "__pycache__" not in path.parts)
     assert preflight("recipes/toy.yaml") == 0
     page = capfd.readouterr().out
-    train = read_table(PATHS.questions("train"), QUESTION)
-    assert f"{int((~train['validation']).sum()):,}" in page and "memory" in page and "refused" not in page
+    assert f"{trained['questions']:,}" in page and "memory" in page and "refused" not in page
     assert sorted(str(path) for path in here.rglob("*") if "__pycache__" not in path.parts) == before
     write_toy(here, **settings(compute={"kept_gib": 1e-6}))
     assert preflight("toy") == 1
@@ -277,7 +285,8 @@ def test_probes_without_dimensions_are_answered_by_those_who_learnt_to(trained: 
     asked = read_table(PATHS.probe_questions, PROBE)
     assert set(read_table(PATHS.probe_answers, ANSWER)["question"]) == set(asked["id"])
     less = asked[asked["suite"] == "dimensions"].set_index("id")
-    assert less.groupby("original").size().eq(7).all() and set(less["original"]) == set(asked["original"])
+    reworded = asked[asked["suite"] == "robustness"]
+    assert less.groupby("original").size().eq(7).all() and set(less["original"]) == set(reworded["original"])
     for name in ("boost", "rule"):
         told = read_table(PATHS.probe_expert(name), ANSWER).set_index("question")["p"]
         probes = less.loc[told.index]

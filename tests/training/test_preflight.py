@@ -75,7 +75,7 @@ def test_the_forecast_goes_by_tokens() -> None:
     assert ahead.lower_seconds == 1000 * 2.0 / 400
     assert ahead.step_seconds == (8 / 3) * 1000 * 3.0 / 200  # three batches a pass
     assert ahead.seconds == ahead.lower_seconds + ahead.step_seconds
-    assert (ahead.peak, ahead.kept, ahead.disk) == (5000 + 500 - 40, 500, 500 + 3 * 12 * 10)
+    assert (ahead.peak, ahead.kept, ahead.disk) == (5000 + 500 - 40, 500, 500 + 4 * 12 * 10)
     assert forecast(COUNTS, TRIAL, 8, 4, 500, 10, cpu=False).peak == 5000
     whole = replace(TRIAL, lower_seconds=0.0, lower_tokens=0, kept=0)
     assert forecast(COUNTS, whole, 8, 4, 0, 10, cpu=True).lower_seconds == 0
