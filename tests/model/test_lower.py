@@ -12,6 +12,7 @@ from peft import PeftModel
 from transformers import GraniteConfig, GraniteForCausalLM
 
 from tests.model.tiny import COMPUTE, questions, section, tiny_model, tokenizer
+from tests.training.runs import TRAIN
 from twinforge.model import lower
 from twinforge.model.answers import answer, plan
 from twinforge.model.attention import CONTEXT_TREE
@@ -56,17 +57,7 @@ def test_training_on_kept_states_gives_the_same_adapter(tmp_path: Path) -> None:
     recipe = section(
         seed=3,
         lora=lora(),
-        train=section(
-            lr=1e-2,
-            warmup=0.1,
-            weight_decay=0.0,
-            schedule="cosine",
-            grad_clip=1.0,
-            number_weight=1.0,
-            report_weight=4.0,
-            check_every=0,
-            patience=3,
-        ),
+        train=TRAIN,
         budget=section(epochs=3),
     )
     frame, made = questions(8, validation=0.25), {}
