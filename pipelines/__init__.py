@@ -165,6 +165,16 @@ class Paths:
         return self.probes / "general.parquet"
 
     @property
+    def thoughts(self) -> Path:
+        """What slow ways of answering came to, and their transcripts."""
+        return self._at("data/thoughts")
+
+    @property
+    def ways(self) -> Path:
+        """Their answers, a file a model and way."""
+        return self.thoughts / "answers"
+
+    @property
     def rolled(self) -> Path:
         """What models said when they were fed their own answers."""
         return self._at("data/rolled")
