@@ -23,9 +23,10 @@ from eval.probes.general import GENERAL
 from eval.rolling import ROLL
 from eval.suites import SUITES, propagation, robustness
 from pipelines import Paths, run
+from pipelines.calibrate import backing_of
 from pipelines.integrate import MODELS
 from twinforge.agents.integration import Integration
-from twinforge.claims import CLAIM, REPORT, TEXT, kinds_of
+from twinforge.claims import CLAIM, REPORT, TEXT
 from twinforge.conformal.calibration import Calibration, Promises, calibrate, covered
 from twinforge.conformal.following import follow_rows
 from twinforge.conformal.rows import answered
@@ -33,6 +34,7 @@ from twinforge.conformal.statements import Statements
 from twinforge.drift.trial import COURSE, RUN
 from twinforge.errors import UserError
 from twinforge.files import read_json, read_table, replacing, write_json, write_table
+from twinforge.reasoning.reporting import signs_of
 from twinforge.recipe import read_slice
 from twinforge.records import ANSWER, QUESTION
 
@@ -94,7 +96,8 @@ def load(paths: Paths) -> Evidence:
     told = probe_answers(paths, probes, answers)
     general, drift = read_table(paths.probe_general, GENERAL), read_table(paths.drift_runs, RUN)
     requests = [read_table(paths.reports_of(split), REPORT).assign(split=split) for split in SPLITS]
-    claims = sure_of(read_table(paths.claims, CLAIM), stored.statements)
+    claims = read_table(paths.claims, CLAIM)
+    claims = sure_of(claims, backing_of(paths, claims), stored.statements)
     rolled, train = read_table(paths.rolled_answers, ROLL), read_table(paths.questions("train"), QUESTION)
     return Evidence(
         questions, answers, sets, stored.alpha, recipe.evaluate.resamples, recipe.seed, probes, told, general, drift,
@@ -103,12 +106,14 @@ def load(paths: Paths) -> Evidence:
     )  # fmt: skip
 
 
-def sure_of(claims: pd.DataFrame, statements: Statements | None) -> pd.DataFrame:
-    """The claims (`claims.CLAIM`) with the chance that each is right (`sure`), and whether the twin stands for it (`kept`)."""
+def sure_of(claims: pd.DataFrame, backing: np.ndarray, statements: Statements | None) -> pd.DataFrame:
+    """The claims (`claims.CLAIM`) with the chance that each is right (`sure`), and whether the twin stands for it (`kept`).
+
+    backing : (n,) what the twin's own answers make of each."""
     if statements is None:
         return claims.assign(sure=np.nan, kept=False)
-    told = kinds_of(claims), claims["log"].to_numpy(float), claims["entropy"].to_numpy(float)
-    return claims.assign(sure=statements.sureness.chance(*told), kept=statements.keep(*told))
+    signs = signs_of(claims, backing)
+    return claims.assign(sure=statements.sureness.chance(signs), kept=statements.keep(signs))
 
 
 def probe_answers(paths: Paths, probes: pd.DataFrame, answers: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
