@@ -21,8 +21,7 @@ from twinforge.conformal.calibration import calibrate
 from twinforge.conformal.statements import Statements, Sureness
 from twinforge.conformal.text import Claims
 from twinforge.files import read_json, read_table
-from twinforge.reasoning.pooling import pool_tables
-from twinforge.reasoning.reporting import signs_of
+from twinforge.reasoning.standing import pool_tables, signs_of
 from twinforge.recipe import read_slice
 from twinforge.records import ANSWER, QUESTION
 
@@ -64,7 +63,8 @@ def backing_of(paths: Paths, claims: pd.DataFrame) -> np.ndarray:
     links, questions = read_table(paths.backing, BACKING), read_table(paths.backing_questions, QUESTION)
     parts = {model: read_table(paths.backing_answers(model), ANSWER) for model in POOLED}
     integration = Integration.from_json(read_json(paths.integration))
-    return chances(claims, links, questions, pool_tables(integration, questions, parts))
+    answered = questions[questions["id"].isin(parts["llm"]["question"])]
+    return chances(claims, links, questions, pool_tables(integration, answered, parts))
 
 
 if __name__ == "__main__":

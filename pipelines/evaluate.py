@@ -34,7 +34,7 @@ from twinforge.conformal.statements import Statements
 from twinforge.drift.trial import COURSE, RUN
 from twinforge.errors import UserError
 from twinforge.files import read_json, read_table, replacing, write_json, write_table
-from twinforge.reasoning.reporting import signs_of
+from twinforge.reasoning.standing import signs_of
 from twinforge.recipe import read_slice
 from twinforge.records import ANSWER, QUESTION
 

@@ -14,9 +14,7 @@ from typing import Any
 import pandas as pd
 from transformers.utils import logging
 
-from eval.pooled import LLM
 from pipelines import Paths, run
-from pipelines.integrate import MODELS as POOLED
 from twinforge.backing import BACKING
 from twinforge.claims import CLAIM, REPORT, TEXT
 from twinforge.files import read_table, replacing, sha256, write_table
@@ -32,6 +30,7 @@ from twinforge.sectors import load_sector
 from twinforge.training.checkpoints import forget_others, run_key
 from twinforge.training.experts import Experts
 
+LLM, EXPERTS = "llm", ("boost", "rule")  # the parts of the twin
 SAMPLES = 3  # further ones of a report
 BATCH = 32  # texts a pass
 
@@ -48,7 +47,10 @@ def main(sector: str) -> None:
     }
     asked = pd.concat(list(chosen.values()), ignore_index=True)
     backing = backing_questions(paths, asked)
-    texts, answers = pd.DataFrame(columns=TEXT.names), dict.fromkeys(POOLED, pd.DataFrame(columns=ANSWER.names))
+    texts, answers = (
+        pd.DataFrame(columns=TEXT.names),
+        dict.fromkeys((LLM, *EXPERTS), pd.DataFrame(columns=ANSWER.names)),
+    )
     if len(asked):
         few = chosen["test"].iloc[: recipe.budget.probe_states]
         desk = Desk(recipe, paths, asked, backing, splits["train"])
@@ -124,11 +126,11 @@ class Desk:
     def answers(self, questions: pd.DataFrame) -> dict[str, pd.DataFrame]:
         """What each part of the twin answers, rows of `records.ANSWER`."""
         if questions.empty:
-            return dict.fromkeys(POOLED, pd.DataFrame(columns=ANSWER.names))
+            return dict.fromkeys((LLM, *EXPERTS), pd.DataFrame(columns=ANSWER.names))
         size, keep = self._recipe.compute.answer_batch_trees, self._scratch / "backing"
         trees, ids = plan(self._prompt, questions), questions["id"].tolist()
         own = answer(self._model, self._prompt, trees, ids, size, "what backs them", keep)
-        return {LLM: own, **{name: self._experts.answer(name, questions) for name in POOLED if name != LLM}}
+        return {LLM: own, **{name: self._experts.answer(name, questions) for name in EXPERTS}}
 
     def _told(self, name: str, rows: pd.DataFrame, style: Style, label: str, shots: Any = ()) -> pd.DataFrame:
         ids = [request_ids(self._prompt, row, shots) for _, row in rows.iterrows()]

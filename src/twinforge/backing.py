@@ -54,8 +54,9 @@ def chances(
     found = np.full(len(claims), np.nan)
     for place, claim in enumerate(claims[[*ABOUT, "value", "unit"]].itertuples(index=False, name=None)):
         question, holds = links.get(claim[:5], ("", ()))
+        value, unit = claim[5:]
         if question in answers:
-            found[place] = chance(*claim[5:], spaces[question], np.asarray(answers[question]), holds)
+            found[place] = chance(value, unit, spaces[question], np.asarray(answers[question]), holds)
     return found
 
 

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from twinforge.artifact import Twin
 from twinforge.conformal.calibration import covered
 from twinforge.errors import UserError
-from twinforge.reasoning.pooling import pool_tables
 from twinforge.reasoning.situation import Situation, situation
+from twinforge.reasoning.standing import pool_tables
 from twinforge.reasoning.wording import Match, Phrasebook
 from twinforge.records import QUESTION, REFUSAL, AnswerSpace, question_id, set_text, space_of
 from twinforge.sectors import load_sector

@@ -15,8 +15,9 @@ from twinforge.claims import Claim, check, facts_of
 from twinforge.model.prompt import Prompt
 from twinforge.model.write import Style, write
 from twinforge.reasoning.ask import answer_rows
-from twinforge.reasoning.reporting import MOST, request_ids, signs_of, sureness
+from twinforge.reasoning.reporting import MOST, request_ids, sureness
 from twinforge.reasoning.situation import situation
+from twinforge.reasoning.standing import signs_of
 from twinforge.sectors import load_sector
 
 BLANK = "[?]"

@@ -8,8 +8,7 @@ from dataclasses import asdict
 import numpy as np
 import pandas as pd
 
-from twinforge.claims import CLAIM, EXISTS, Claim, check, facts_of, kinds_of
-from twinforge.conformal.statements import Signs
+from twinforge.claims import CLAIM, EXISTS, Claim, check, facts_of
 from twinforge.model.prompt import Prompt
 from twinforge.records import asked_text
 
@@ -74,11 +73,6 @@ def sureness(claim: Claim, text: pd.Series) -> dict[str, float]:
         "log": float(np.asarray(text["logs"], float)[mine].sum()),
         "entropy": float(np.asarray(text["entropies"], float)[mine].max()),
     }
-
-
-def signs_of(claims: pd.DataFrame, backing: np.ndarray) -> Signs:
-    """What speaks for and against claims (rows of `claims.CLAIM`). backing : (n,) of each, from `backing.chances`."""
-    return Signs(kinds_of(claims), claims["log"].to_numpy(float), claims["entropy"].to_numpy(float), backing)
 
 
 def same(left: Claim, right: Claim) -> bool:

@@ -1,4 +1,4 @@
-"""The twin's answers from its parts' stored ones."""
+"""What statements stand on: the twin's own answers, pooled from those of its parts, beside how surely the text was written."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 
 from twinforge.agents.integration import Integration
+from twinforge.claims import kinds_of
+from twinforge.conformal.statements import Signs
 
 
 def pool_tables(
@@ -23,3 +25,8 @@ def pool_tables(
         parts = {model: np.asarray(found[row.id]) for model, found in vectors.items() if row.id in found}
         pooled[str(row.id)] = integration.pool(parts, f"{row.asked}/{row.kind}")
     return pooled
+
+
+def signs_of(claims: pd.DataFrame, backing: np.ndarray) -> Signs:
+    """What speaks for and against claims (rows of `claims.CLAIM`). backing : (n,) of each, from `backing.chances`."""
+    return Signs(kinds_of(claims), claims["log"].to_numpy(float), claims["entropy"].to_numpy(float), backing)
