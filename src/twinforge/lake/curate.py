@@ -18,6 +18,7 @@ from twinforge.claims import REPORT
 from twinforge.errors import UserError
 from twinforge.files import replacing
 from twinforge.lake.checks import check_questions
+from twinforge.lake.narrow import is_asked, some_learnt, told_by
 from twinforge.lake.quality import check_readings
 from twinforge.lake.splits import Splits, split_episodes
 from twinforge.lake.states import Key, Readings, drop_near, near_pairs, readings_of
@@ -64,6 +65,7 @@ def curate(lake: Lake, sector: Sector, recipe: Any, count_tokens: CountTokens) -
     frame, dropped = _sift(_framed(rows), section.questions_per_state, part_of, recipe.seed)
     _refuse_empty(frame, lake.folder, {"states": states, "questions dropped": dropped, "readings": checked.report()})
     check_questions(frame, sector.TEMPLATES)
+    frame = told_by(some_learnt(frame, section.learnt, recipe.seed), section.dimensions, sector.keep)
     reports = _with_questions(pd.DataFrame(requests, columns=[*REPORT.names, "split"]), frame)
     report = {
         "readings": checked.report(),
@@ -131,12 +133,17 @@ def _ask(sector: Sector, state: State, splits: Splits, recipe: Any) -> list[dict
     added = _place(state, splits)
     rng = seeded(recipe.seed, state.episode, state.time)
     rows = sector.questions(state, "train" if added["split"] == "train" else "any", rng, recipe)
-    return [{**row, **added, "id": question_id(state.episode, state.time, row["asked"], row["text"])} for row in rows]
+    return [
+        {**row, **added, "id": question_id(state.episode, state.time, row["asked"], row["text"])}
+        for row in rows
+        if is_asked(row, recipe.curate.skills)
+    ]
 
 
 def _request(sector: Sector, state: State, splits: Splits, recipe: Any) -> list[dict[str, Any]]:
-    """The request for a report about a state, where the sector writes reports; what is known goes with those to be judged."""
-    if not hasattr(sector, "report"):
+    """The request for a report about a state, where the sector writes reports and all of it is learnt; what is known goes with those
+    to be judged."""
+    if not hasattr(sector, "report") or "report" not in recipe.curate.skills or recipe.curate.dimensions != "PAC":
         return []
     added = _place(state, splits)
     train = added["split"] == "train"
