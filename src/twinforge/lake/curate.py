@@ -18,7 +18,7 @@ from twinforge.claims import REPORT
 from twinforge.errors import UserError
 from twinforge.files import replacing
 from twinforge.lake.checks import check_questions
-from twinforge.lake.narrow import is_asked, some_learnt, told_by
+from twinforge.lake.narrow import of_skills, some_learnt, told_by
 from twinforge.lake.quality import check_readings
 from twinforge.lake.splits import Splits, split_episodes
 from twinforge.lake.states import Key, Readings, drop_near, near_pairs, readings_of
@@ -63,6 +63,7 @@ def curate(lake: Lake, sector: Sector, recipe: Any, count_tokens: CountTokens) -
         requests += _request(sector, state, splits, recipe)
     part_of = Counter(splits.part(readings.keys[i][0]) for i in kept)
     frame, dropped = _sift(_framed(rows), section.questions_per_state, part_of, recipe.seed)
+    frame = of_skills(frame, section.skills)
     _refuse_empty(frame, lake.folder, {"states": states, "questions dropped": dropped, "readings": checked.report()})
     check_questions(frame, sector.TEMPLATES)
     frame = told_by(some_learnt(frame, section.learnt, recipe.seed), section.dimensions, sector.keep)
@@ -133,11 +134,7 @@ def _ask(sector: Sector, state: State, splits: Splits, recipe: Any) -> list[dict
     added = _place(state, splits)
     rng = seeded(recipe.seed, state.episode, state.time)
     rows = sector.questions(state, "train" if added["split"] == "train" else "any", rng, recipe)
-    return [
-        {**row, **added, "id": question_id(state.episode, state.time, row["asked"], row["text"])}
-        for row in rows
-        if is_asked(row, recipe.curate.skills)
-    ]
+    return [{**row, **added, "id": question_id(state.episode, state.time, row["asked"], row["text"])} for row in rows]
 
 
 def _request(sector: Sector, state: State, splits: Splits, recipe: Any) -> list[dict[str, Any]]:

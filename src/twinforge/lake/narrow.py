@@ -1,10 +1,9 @@
-"""What a recipe leaves out on purpose: skills, training states, dimensions. By default nothing."""
+"""What a recipe leaves out on purpose: skills, training states, dimensions. By default nothing; what is left is what it would be."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
@@ -15,9 +14,9 @@ from twinforge.sectors.dimensions import LETTERS, Keep
 STATE = ["episode", "time"]
 
 
-def is_asked(row: Mapping[str, Any], skills: Collection[str]) -> bool:
-    """Whether a question stays where only these skills are asked; one that can't be answered counts for both its skills."""
-    return row["skill"] in skills and row["asked"] in skills
+def of_skills(frame: pd.DataFrame, skills: Collection[str]) -> pd.DataFrame:
+    """The questions of these skills; one that can't be answered counts for both, that by which it is asked and "unanswerable"."""
+    return frame[frame["skill"].isin(skills) & frame["asked"].isin(skills)].reset_index(drop=True)
 
 
 def some_learnt(frame: pd.DataFrame, share: float, seed: int) -> pd.DataFrame:
