@@ -95,7 +95,9 @@ def test_intervals_resample_whole_episodes() -> None:
         return "C" in variant and number // PER_DAY % 2 == 0 and model != "majority"  # all of a day, or nothing
 
     entry = ablated(answers(SUBSETS, right))["test"]["all"]["accuracy_credit_computational"]["twin"]
-    assert entry["value"] == pytest.approx(0.5) and 0.4 < entry["high"] - entry["low"] < 0.9  # of questions by themselves: .18
+    assert (
+        entry["value"] == pytest.approx(0.5) and 0.4 < entry["high"] - entry["low"] < 0.9
+    )  # of questions by themselves: .18
 
 
 def test_without_the_computational_dimension_the_twin_is_its_language_model() -> None:
