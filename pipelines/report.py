@@ -7,7 +7,7 @@ from pathlib import Path
 from eval.report import render
 from eval.scores import SCORE
 from eval.studies import Measured
-from eval.study_pages import BLOCKS
+from eval.study_blocks import BLOCKS
 from eval.verdict import GateReport
 from pipelines import Paths, run
 from twinforge.errors import UserError

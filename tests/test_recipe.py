@@ -234,7 +234,7 @@ def test_a_mistake_in_base_is_found_in_base(root: Path) -> None:
 def test_unknown_names(root: Path) -> None:
     with pytest.raises(UserError, match=r"unknown sector 'beta'.*sectors with a recipe: alpha, energy"):
         load_recipe("beta", "cpu", root)
-    with pytest.raises(UserError, match=r"unknown profile 'tpu'.*cluster, cpu, cpu-suites, gpu"):
+    with pytest.raises(UserError, match=r"unknown profile 'tpu'.*cluster, cpu, cpu-long, cpu-suites, gpu, study"):
         load_recipe("alpha", "tpu", root)
     with pytest.raises(UserError, match="nowhere.yaml: can't be read"):
         load_recipe(root / "nowhere.yaml", "cpu", root)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eval import plots, studies, study_pages, study_plots
+from eval import plots, studies, study_blocks, study_pages, study_plots
 from eval.studies import ROW, SHOWN, Answers, Measured, ablated, learned, scaled
 from eval.suites.dimensions import TEAMS
 from twinforge.errors import UserError
@@ -203,7 +203,7 @@ def test_plots_pages_and_blocks(tmp_path: Path, name: str, variants: list[str], 
     plots.save(draw(again), tmp_path / name)
     assert (tmp_path / f"{name}.svg").stat().st_size > 5000
     assert said in study_pages.PAGES[name](again, {}), study_pages.PAGES[name](again, {})
-    blocks = study_pages.BLOCKS[name](again)
+    blocks = study_blocks.BLOCKS[name](again)
     assert blocks and all(
         block.rows and np.isfinite(float(block.rows[0].cells[0].value)) for block in blocks if block.rows[0].cells[0]
     )

@@ -15,11 +15,11 @@ import pytest
 import yaml
 
 from eval.studies import ROW
-from pipelines import Paths
+from pipelines import Paths, evaluate
 from tests.pipelines.test_dvc import Project, build, commit
 from tests.tiny_twin import save_base
 from tests.toy_recipe import RECIPE
-from twinforge.files import read_json, read_table
+from twinforge.files import read_json, read_table, write_json
 
 PROJECT = Path(__file__).parents[2]
 
@@ -92,6 +92,17 @@ def wait_for(path: Path, text: str, started: subprocess.Popen[str], seconds: flo
         time.sleep(0.05)
 
 
+def test_what_scale_measured_goes_into_the_metrics_where_there_is_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    paths = Paths("toy")
+    assert evaluate.studied(paths) == {} and "no reports/studies/toy/scale.json" in capsys.readouterr().out
+    measures = {"large": {"all": {"accuracy": {"twin": {"value": 0.5}}}}}
+    write_json({"study": "scale", "variants": {}, "measures": measures}, paths.study("scale"))
+    assert evaluate.studied(paths) == {"scale": measures} and capsys.readouterr().out == ""
+
+
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A copy of the code with the toy as a sector of its own, and a profile of a tiny model."""
@@ -136,7 +147,5 @@ def test_a_study_measures_its_variants(toy: Project) -> None:
     facts = found["variants"]
     assert facts["as it is"]["states"] >= facts["1 skill"]["states"] > 0
     assert facts["as it is"]["questions"] > 3 * facts["1 skill"]["questions"]
-    assert facts["as it is"]["assets"] == {"pump": 2, "tank": 2} | {
-        k: v for k, v in facts["as it is"]["assets"].items() if k not in ("pump", "tank")
-    }
+    assert facts["as it is"]["assets"] == {"cause": 3, "pump": 2, "tank": 2}
     assert {file.name for file in paths.study("scale").parent.iterdir()} == {"scale.json", "scale.png", "scale.svg"}

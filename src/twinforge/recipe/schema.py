@@ -343,7 +343,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "evaluate": ("sector", "seed", "evaluate", "calibrate"),
     "gate": ("sector", "seed", "gate"),
     "report": ("sector",),
-    "study": ("sector", "seed", "study", "evaluate"),
+    "study": ("sector", "study"),
     "package": EVERYTHING,
 }
 """Stage -> the recipe keys it reads. A value that no stage names reruns nothing."""
