@@ -41,7 +41,7 @@ suites: env ## the same twin, its suites measured on more states (ten minutes mo
 ablate: env ## twins tuned for each subset of the dimensions (about 45 minutes; again: goes on)
 	python -m pipelines.study energy ablate
 
-scale: env ## accuracy, cost and error growth by size of the grid and skills an adapter (about 40 minutes; again: goes on)
+scale: env ## accuracy, cost and error growth by size of the grid and skills an adapter (about 50 minutes; again: goes on)
 	python -m pipelines.study energy scale
 
 learning: env ## accuracy by states seen in training (about 20 minutes; again: goes on)
