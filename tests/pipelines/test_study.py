@@ -1,4 +1,6 @@
-"""Studies by the public command: killed and resumed with stand-ins for the stages, and measured on the toy with a tiny model."""
+"""Studies by the public command: killed and resumed with stand-ins for the stages, and measured on the toy with a tiny model.
+
+The last is the slow one: twelve real stages, each a process of its own."""
 
 from __future__ import annotations
 
