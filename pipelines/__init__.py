@@ -227,6 +227,14 @@ class Paths:
     def artifact(self) -> Path:
         return self._at("twins")
 
+    def study_rows(self, study: str) -> Path:
+        """A row an answer of each variant of a study."""
+        return self._at("data/studies", f"{study}.parquet")
+
+    def study(self, study: str) -> Path:
+        """What a study measured (in git); its plot lies beside it."""
+        return self._at("reports/studies", f"{study}.json")
+
     @property
     def baselines(self) -> Path:
         """Released answers that the gate compares with (in git)."""

@@ -1,8 +1,7 @@
 """Evaluate: every suite on the stored answers, and the curves and plots of the report.
 
 Reads the curated questions, data/answers/SECTOR/, data/probes/SECTOR/, data/texts/SECTOR/, data/drift/SECTOR/, data/rolled/SECTOR/,
-the twin's answers, its weights and
-thresholds; writes reports/SECTOR/metrics.json, summary.json (the few figures that `dvc metrics` shows), suites/ (a row a question
+the twin's answers, its weights and thresholds, and what studies measured (reports/studies/SECTOR/), where there are any; writes reports/SECTOR/metrics.json, summary.json (the few figures that `dvc metrics` shows), suites/ (a row a question
 and model, or a stretch and detector) and plots/ (CSV for `dvc plots`, PNG, SVG).
 """
 
@@ -66,8 +65,17 @@ def main(sector: str) -> None:
         plots.save(suite_plots.cost(ways), folder / "cost")
         if len(course := read_table(paths.drift_course, COURSE)):
             plots.save(suite_plots.drift(course), folder / "drift")
-    write_json({name: result.measures for name, result in results.items()}, paths.metrics)
+    write_json({name: result.measures for name, result in results.items()} | studied(paths), paths.metrics)
     write_json(summary(results["quality"].measures), paths.summary)
+
+
+def studied(paths: Paths) -> dict[str, Measures]:
+    """The study "scale", where it was made: it takes longer than all the rest."""
+    file = paths.study("scale")
+    if file.is_file():
+        return {"scale": read_json(file)["measures"]}
+    print(f"evaluate: no {file}, so metrics.json goes without `scale`; `make scale` measures it")
+    return {}
 
 
 def summary(quality: Measures) -> dict[str, dict[str, float]]:

@@ -111,7 +111,7 @@ class Project:
 
 def build(root: Path, sectors: list[str]) -> Project:
     """A copy of the project's plumbing with stand-ins for every stage but `resolve`."""
-    for folder in ("src/twinforge", "eval", "recipes/profiles", ".dvc"):
+    for folder in ("src/twinforge", "eval", "recipes/profiles", "reports/studies", ".dvc"):
         ignore = shutil.ignore_patterns("__pycache__", "tmp", "cache", "config.local")
         shutil.copytree(PROJECT / folder, root / folder, ignore=ignore)
     for file in ("dvc.yaml", ".dvcignore", ".gitignore", "recipes/base.yaml"):

@@ -19,6 +19,7 @@ from twinforge.claims import REPORT
 from twinforge.errors import UserError
 from twinforge.files import replacing
 from twinforge.lake.checks import check_questions
+from twinforge.lake.narrow import of_skills, some_learnt, told_by
 from twinforge.lake.quality import check_readings
 from twinforge.lake.splits import Splits, split_episodes
 from twinforge.lake.states import Key, Readings, drop_near, near_pairs, readings_of
@@ -65,8 +66,10 @@ def curate(lake: Lake, sector: Sector, recipe: Any, count_tokens: CountTokens) -
         requests += _request(sector, state, splits, recipe)
     part_of = Counter(splits.part(readings.keys[i][0]) for i in kept)
     frame, dropped = _sift(_framed(rows), section.questions_per_state, part_of, recipe.seed)
+    frame = of_skills(frame, section.skills)
     _refuse_empty(frame, lake.folder, {"states": states, "questions dropped": dropped, "readings": checked.report()})
     check_questions(frame, sector.TEMPLATES)
+    frame = told_by(some_learnt(frame, section.learnt, recipe.seed), section.dimensions, sector.keep)
     reports = _with_questions(pd.DataFrame(requests, columns=[*REPORT.names, "split"]), frame)
     kept_reports = {name for rows_of in reports.values() for name in rows_of["id"]}
     backing = tables_of([request for request in requests if request["id"] in kept_reports])
@@ -143,8 +146,9 @@ def _ask(sector: Sector, state: State, splits: Splits, recipe: Any) -> list[dict
 
 
 def _request(sector: Sector, state: State, splits: Splits, recipe: Any) -> list[dict[str, Any]]:
-    """The request for a report about a state, where the sector writes reports; what is known goes with those to be judged."""
-    if not hasattr(sector, "report"):
+    """The request for a report about a state, where the sector writes reports and all of it is learnt; what is known goes with those
+    to be judged."""
+    if not hasattr(sector, "report") or "report" not in recipe.curate.skills or recipe.curate.dimensions != "PAC":
         return []
     added = _place(state, splits)
     train = added["split"] == "train"
