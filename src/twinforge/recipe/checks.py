@@ -12,6 +12,7 @@ from twinforge.recipe.schema import (
     PACKAGED_LAYERS,
     Budget,
     Calibrate,
+    Compute,
     Curate,
     Experts,
     Gate,
@@ -85,6 +86,26 @@ def _quantiles(experts: Experts) -> str | None:
     return None if list(levels) == sorted(set(levels)) else "the levels must ascend without repeats"
 
 
+def _processes(compute: Compute) -> str | None:
+    if compute.processes <= compute.batch_trees:
+        return None
+    return f"a step has {compute.batch_trees} trees to share; write as many at most, or raise batch_trees"
+
+
+def _sharding(model: Model, compute: Compute) -> str | None:
+    if compute.sharding == "none":
+        return None
+    if compute.processes == 1:
+        return "one process has nothing to share; write none, or raise processes"
+    return "weights in four bits can't be in pieces; write none" if model.quantization != "none" else None
+
+
+def _kept_in_pieces(compute: Compute) -> str | None:
+    if compute.sharding not in ("zero-3", "fsdp") or not compute.kept_gib:
+        return None
+    return f"with {compute.sharding} no process has whole lower layers to run ahead; write 0"
+
+
 def _few_shot(budget: Budget) -> str | None:
     if budget.shots or not budget.few_shot_sample:
         return None
@@ -114,6 +135,9 @@ CHECKS = (
     Check("lora.layers", ("lora", "model"), _layers),
     Check("lora.targets", ("lora",), _targets),
     Check("model.revision", ("model",), _revision),
+    Check("compute.processes", ("compute",), _processes),
+    Check("compute.sharding", ("model", "compute"), _sharding),
+    Check("compute.kept_gib", ("compute",), _kept_in_pieces),
     Check("experts.quantiles", ("experts",), _quantiles),
     Check("budget.shots", ("budget",), _few_shot),
     Check("gate.measures", ("gate",), _gate_once),

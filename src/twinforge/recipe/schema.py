@@ -249,7 +249,7 @@ class Compute(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     batch_trees: Count = 4
-    """Context trees in a training step."""
+    """Context trees in a training step, of all processes together."""
     answer_batch_trees: Count = 8
     """Context trees in a forward pass when answering."""
     gradient_checkpointing: bool = False
@@ -258,6 +258,10 @@ class Compute(Section):
     more is needed the preflight refuses; at 0 nothing is kept and they run in every pass."""
     save_every: Count = 20
     """Training steps between checkpoints."""
+    processes: Count = 1
+    """Processes that train together on this machine, one a GPU; they share each step's `batch_trees`."""
+    sharding: Literal["none", "zero-2", "zero-3", "fsdp"] = "none"
+    """What is in pieces, one a process: nothing, the optimiser and gradients (zero-2), or the weights too (zero-3, fsdp)."""
 
 
 class Budget(Section):
