@@ -1,7 +1,8 @@
 """Write a sector's measured tables into README.md and docs/: `python -m pipelines.readme energy`, after `dvc repro`.
 
 What stands between `<!-- results SECTOR -->` and `<!-- end -->` is replaced by the figures of reports/SECTOR/metrics.json;
-between `<!-- SUITE SECTOR -->` and `<!-- end -->` in docs/SUITE.md by those of the other suites.
+between `<!-- SUITE SECTOR -->` and `<!-- end -->` in docs/SUITE.md by those of the other suites; those of the studies come
+from reports/studies/SECTOR/.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from eval import study_pages
 from eval.pages import (
     MODELS,
     contamination,
@@ -27,6 +29,8 @@ from eval.pages import (
     share_text,
     twins,
 )
+from eval.studies import Measured
+from eval.verdict import JUDGED, GateReport
 from pipelines import Paths, run
 from twinforge.card import table
 from twinforge.errors import UserError
@@ -39,10 +43,14 @@ COST, HALLUCINATION, PROPAGATION, SAFETY, CONTAMINATION = (
     Path(f"docs/{name}.md") for name in ("cost", "hallucination", "propagation", "safety", "contamination")
 )
 
+STUDIES = {"ablate": DIMENSIONS, "scale": Path("docs/scale.md"), "learning": Path("docs/learning.md")}
+
 
 def main(sector: str) -> None:
     metrics = read_json(Paths(sector).metrics)
     fill(f"results {sector}", results(metrics["quality"]))
+    if Paths(sector).gate.is_file():
+        fill(f"gate {sector}", gate(GateReport.from_json(read_json(Paths(sector).gate))))
     if PAPER.is_file():
         weights = {"weights": read_json(WEIGHTS)} if WEIGHTS.is_file() else {}
         fill(f"paper {sector}", paper({**metrics, **weights}), PAPER)
@@ -62,6 +70,9 @@ def main(sector: str) -> None:
         fill(f"safety {sector}", safety(advice), SAFETY)
     if shared := metrics.get("contamination"):
         fill(f"contamination {sector}", contamination(shared), CONTAMINATION)
+    for study, page in STUDIES.items():
+        if (file := Paths(sector).study(study)).is_file():
+            fill(f"{study} {sector}", study_pages.PAGES[study](Measured.from_json(read_json(file)), metrics), page)
     if ways := metrics.get("cost", {}).get("test"):
         fill(f"cost {sector}", "\n\n".join(costs(name, cell) for name, cell in ways.items()), COST)
 
@@ -74,6 +85,13 @@ def fill(name: str, figures: str, page: Path = README, end: str = "end") -> None
         raise UserError(f"{page}: no place for the figures; put `<!-- {name} -->` and `<!-- {end} -->` there")
     with replacing(page) as part:
         part.write_text(pattern.sub(lambda m: m[1] + figures + "\n" + m[2], text), encoding="utf-8")
+
+
+def gate(report: GateReport) -> str:
+    """The verdict in a line, and every primary measure against its bar or the release."""
+    low = ", ".join(row.skill for row in report.coverage if not row.ok)
+    line = f"**Gate: {report.verdict}.** Coverage is {f'too low on {low}' if low else 'as promised on every skill'}."
+    return f"{line}\n\n" + table(JUDGED, [tuple(row) for row in report.judged()])
 
 
 def results(quality: Mapping[str, Any]) -> str:
