@@ -179,13 +179,8 @@ class Paths:
 
     @property
     def thoughts(self) -> Path:
-        """What slow ways of answering came to, and their transcripts."""
+        """What slow ways of answering came to, MODEL-WAY.parquet, and transcripts.parquet."""
         return self._at("data/thoughts")
-
-    @property
-    def ways(self) -> Path:
-        """Their answers, a file a model and way."""
-        return self.thoughts / "answers"
 
     @property
     def rolled(self) -> Path:

@@ -1,6 +1,6 @@
 """Think: slow ways of answering a sample of the test questions, and asking again, by the tuned model and the untuned base.
 
-Reads the questions, the lake's readings, the adapter and the first answers; writes data/thoughts/SECTOR/: answers/MODEL-WAY.parquet and
+Reads the questions, the lake's readings, the adapter and the first answers; writes data/thoughts/SECTOR/: MODEL-WAY.parquet and
 transcripts.parquet (every thought). The ways: cot (one thought first), sc (several, the mean of their answers), react (thoughts and calls
 of the sector's tools); and asked again: reflected (on its own answer), checked (the same with what a tool tells), again (a fresh
 thought at the same tokens, the mean with the first answer). `budget.slow_sample` whole states' questions; a run that was cut off goes on
@@ -28,7 +28,7 @@ from twinforge.model.answers import sample_states
 from twinforge.model.base import base_folder, load_base, weights_hash
 from twinforge.model.prompt import Prompt
 from twinforge.model.write import Style
-from twinforge.packaging import rows_of
+from twinforge.packaging import at_states, rows_of
 from twinforge.reasoning import acting, thinking
 from twinforge.reasoning.said import in_words
 from twinforge.reasoning.thinking import MOST, SAMPLES, TEMPERATURE, THOUGHT, Request, pooled, read_each, think, wording
@@ -38,7 +38,7 @@ from twinforge.sectors import State, load_sector
 from twinforge.sectors.tools import Tool, call
 from twinforge.training.checkpoints import forget_others, run_key
 
-MODELS = ("llm", "base")
+MODELS = ("llm", "base")  # those that were asked at all
 TRANSCRIPT = pa.schema([("way", pa.string()), *THOUGHT])
 
 
@@ -51,10 +51,10 @@ def main(sector: str) -> None:
     made = _thought(recipe, paths, asked) if len(asked) else {}
     transcripts = [thoughts.assign(way=way) for way, (_, thoughts) in made.items()]
     with replacing(paths.thoughts) as folder:
-        (folder / paths.ways.name).mkdir(parents=True)
+        folder.mkdir()
         for way, (answers, _) in made.items():
-            write_table(answers, folder / paths.ways.name / f"{way}.parquet", ANSWER)
-        told = pd.concat([pd.DataFrame(columns=TRANSCRIPT.names), *transcripts], ignore_index=True)
+            write_table(answers, folder / f"{way}.parquet", ANSWER)
+        told = pd.concat(transcripts, ignore_index=True) if transcripts else pd.DataFrame(columns=TRANSCRIPT.names)
         write_table(told, folder / "transcripts.parquet", TRANSCRIPT)
 
 
@@ -64,8 +64,9 @@ Made = dict[str, tuple[pd.DataFrame, pd.DataFrame]]  # way -> its answers, its t
 def _thought(recipe: Slice, paths: Paths, asked: pd.DataFrame) -> Made:
     desk = Desk.of(recipe, paths, asked)
     values = {name: str(value) for name, value in vars(recipe).items()}
-    firsts = {name: read_table(paths.answers_of(name), ANSWER).set_index("question")["p"] for name in MODELS}
-    read = [*sorted(paths.adapter.glob("adapter_*")), *map(paths.answers_of, MODELS)]
+    names = [name for name in MODELS if paths.answers_of(name).is_file()]
+    firsts = {name: read_table(paths.answers_of(name), ANSWER).set_index("question")["p"] for name in names}
+    read = [*sorted(paths.adapter.glob("adapter_*")), *map(paths.answers_of, names)]
     said = asked.drop(columns="features").to_json(orient="records") + str(desk.examples)
     scratch = (
         paths.scratch / "think" / run_key(values, weights_hash(base_folder(recipe.model)), said, *map(sha256, read))
@@ -74,7 +75,7 @@ def _thought(recipe: Slice, paths: Paths, asked: pd.DataFrame) -> Made:
     network, tokenizer = load_base(recipe.model, recipe.compute)
     model, prompt = load_adapter(network, paths.adapter), Prompt.of(tokenizer)
     made: Made = {}
-    for name in MODELS:
+    for name in names:
         with model.disable_adapter() if name == "base" else nullcontext():
             mind = Mind(name, model, prompt, asked, recipe, scratch / name)
             made |= {f"{name}-{way}": found for way, found in ways(mind, desk, firsts[name]).items()}
@@ -93,11 +94,11 @@ class Mind:
     scratch: Path
 
     def think(
-        self, way: str, requests: Sequence[Request], style: Style, *go_on: thinking.GoOn
+        self, way: str, requests: Sequence[Request], style: Style, go_on: thinking.GoOn = thinking.write_on
     ) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Answers after each thought (see `read_each`), and the thoughts."""
         label, keep, size = f"{self.name} {way}", self.scratch / way, self.recipe.compute.answer_batch_trees
-        thoughts = think(self.model, self.prompt, requests, style, *go_on, label=label, keep=keep)
+        thoughts = think(self.model, self.prompt, requests, style, go_on, label, keep)
         told = _led(thoughts, requests)
         return read_each(self.model, self.prompt, self.asked, told, size, f"{label}, answers", keep / "read"), thoughts
 
@@ -198,18 +199,13 @@ class Desk:
 
 
 def _states(sound: pd.DataFrame, keys: pd.DataFrame) -> dict[tuple[str, pd.Timestamp], State]:
-    nothing = pd.DataFrame(columns=OUTCOME.names)
-    wanted = set(keys.itertuples(index=False, name=None))
-    return {
-        (episode, time): State(
-            episode,
-            time,
-            dict(zip(zip(own["asset"], own["quantity"], strict=True), own["value"].astype(float), strict=True)),
-            nothing,
-        )
-        for (episode, time), own in sound.groupby(["episode", "time"])
-        if (episode, time) in wanted
-    }
+    """The states at `keys`, without what followed them."""
+    nothing, found = pd.DataFrame(columns=OUTCOME.names), {}
+    for (episode, time), own in at_states(sound, keys).groupby(["episode", "time"]):
+        names = zip(own["asset"], own["quantity"], strict=True)
+        key = str(episode), pd.Timestamp(str(time))
+        found[key] = State(*key, dict(zip(names, own["value"].astype(float), strict=True)), nothing)
+    return found
 
 
 if __name__ == "__main__":

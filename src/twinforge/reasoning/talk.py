@@ -62,6 +62,9 @@ class Cached:
         self._model, self._prompt, self._temperature = model, prompt, temperature
         self._draws = torch.Generator().manual_seed(seed)
         self._cache = DynamicCache()
+        self._next = torch.zeros(
+            len(contexts), 0
+        )  # what each row's next token may be: logits, behind the last one read
         self._mask = torch.zeros((len(contexts), 0), dtype=torch.long)
         self.tokens, self.seconds = np.zeros(len(contexts)), np.zeros(len(contexts))
         self.read(contexts)
