@@ -29,9 +29,23 @@ from twinforge.model.base import base_folder, load_base, weights_hash
 from twinforge.model.prompt import Prompt
 from twinforge.model.write import Style
 from twinforge.packaging import at_states, rows_of
-from twinforge.reasoning import acting, thinking
+from twinforge.reasoning.acting import START, example, manual, react
 from twinforge.reasoning.said import in_words
-from twinforge.reasoning.thinking import MOST, SAMPLES, TEMPERATURE, THOUGHT, Request, pooled, read_each, think, wording
+from twinforge.reasoning.thinking import (
+    AGAIN,
+    MOST,
+    SAMPLES,
+    STEPWISE,
+    TEMPERATURE,
+    THOUGHT,
+    GoOn,
+    Request,
+    pooled,
+    read_each,
+    think,
+    wording,
+    write_on,
+)
 from twinforge.recipe import Slice, read_slice
 from twinforge.records import ANSWER, OUTCOME, QUESTION, space_of
 from twinforge.sectors import State, load_sector
@@ -67,7 +81,8 @@ def _thought(recipe: Slice, paths: Paths, asked: pd.DataFrame) -> Made:
     names = [name for name in MODELS if paths.answers_of(name).is_file()]
     firsts = {name: read_table(paths.answers_of(name), ANSWER).set_index("question")["p"] for name in names}
     read = [*sorted(paths.adapter.glob("adapter_*")), *map(paths.answers_of, names)]
-    said = asked.drop(columns="features").to_json(orient="records") + str(desk.examples)
+    told = [desk.checked(row) for _, row in asked.iterrows()]
+    said = asked.drop(columns="features").to_json(orient="records") + str([desk.examples, told])
     scratch = (
         paths.scratch / "think" / run_key(values, weights_hash(base_folder(recipe.model)), said, *map(sha256, read))
     )
@@ -94,7 +109,7 @@ class Mind:
     scratch: Path
 
     def think(
-        self, way: str, requests: Sequence[Request], style: Style, go_on: thinking.GoOn = thinking.write_on
+        self, way: str, requests: Sequence[Request], style: Style, go_on: GoOn = write_on
     ) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Answers after each thought (see `read_each`), and the thoughts."""
         label, keep, size = f"{self.name} {way}", self.scratch / way, self.recipe.compute.answer_batch_trees
@@ -115,7 +130,7 @@ def ways(mind: Mind, desk: Desk, first: pd.Series) -> Made:
     greedy = Style(MOST)
     rows = [row for _, row in mind.asked.iterrows()]
     words = {row["id"]: f"{wording(row)}\n" for row in rows}
-    plain = [Request(row["id"], row["context"], words[row["id"]] + thinking.STEPWISE) for row in rows]
+    plain = [Request(row["id"], row["context"], words[row["id"]] + STEPWISE) for row in rows]
     seed = mind.recipe.seed
     made = {
         "cot": mind.think("cot", plain, greedy),
@@ -131,7 +146,7 @@ def ways(mind: Mind, desk: Desk, first: pd.Series) -> Made:
             Request(
                 row["id"],
                 row["context"],
-                f"{words[row['id']]}{lead[row['id']]}\n{thinking.AGAIN}",
+                f"{words[row['id']]}{lead[row['id']]}\n{AGAIN}",
                 lead=lead[row["id"]],
             )
             for row in rows
@@ -169,7 +184,7 @@ class Desk:
         return cls(tools, plugin.calls, desk.states, examples)
 
     def example(self, row: pd.Series) -> str:
-        return acting.example(row["text"], self.calls(row)[0], self.checked(row))
+        return example(row["text"], self.calls(row)[0], self.checked(row))
 
     def checked(self, row: pd.Series) -> str:
         """What the tools tell of a question."""
@@ -180,22 +195,22 @@ class Desk:
         return self.states[row["episode"], row["time"]]
 
     def requests(self, rows: Sequence[pd.Series], words: Mapping[str, str]) -> list[Request]:
-        manual = acting.manual(self.tools)
+        told = manual(self.tools)
         return [
             Request(
                 row["id"],
-                f"{row['context']}\n{manual}",
+                f"{row['context']}\n{told}",
                 self.examples.get(row["template"], "") + words[row["id"]],
-                acting.START,
+                START,
             )
             for row in rows
         ]
 
-    def acting(self, prompt: Prompt, rows: Sequence[pd.Series]) -> thinking.GoOn:
+    def acting(self, prompt: Prompt, rows: Sequence[pd.Series]) -> GoOn:
         def encode(text: str) -> list[int]:
             return prompt.reference_ids(text)[:-1]
 
-        return lambda talk, chosen: acting.react(talk, self.tools, [self.state(rows[i]) for i in chosen], encode)
+        return lambda talk, chosen: react(talk, self.tools, [self.state(rows[i]) for i in chosen], encode)
 
 
 def _states(sound: pd.DataFrame, keys: pd.DataFrame) -> dict[tuple[str, pd.Timestamp], State]:
