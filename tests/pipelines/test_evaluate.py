@@ -128,7 +128,8 @@ def test_the_three_stages_leave_all_that_is_read_later(project: Paths) -> None:
         == 2 * robust["all"]["flipped"]["llm"]["n"] + 2 * (robust["asked again"]["flipped"]["llm"]["n"])
     )
     costs = read_json(project.metrics)["cost"]
-    assert set(costs["test"]) == {"all", "sample", "words of training", "sample, words of training"}
+    words = ("words of training", "words held out")
+    assert set(costs["test"]) == {"all", "sample", *words, *(f"sample, {name}" for name in words)}
     assert set(costs["test"]["sample"]["accuracy"]) == {*RATES, "llm-cot"} and set(costs["shift"]) == {"late"}
     again = read_json(project.metrics)["propagation"]["test"]
     assert set(again) == {"checked", "again"} and again["checked"]["right_then"]["llm"]["value"] > 0.8
