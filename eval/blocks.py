@@ -237,6 +237,12 @@ def drift_blocks(measures: Mapping[str, Any]) -> list[Block]:
     return made
 
 
+def table_of(title: str, note: str, corner: str, found: Mapping[str, Mapping[str, Any]]) -> Block:
+    """One measure: name -> model -> entry."""
+    models = _models(found)
+    return Block(title, note, corner, models, tuple(_row(name, "", entries, models) for name, entries in found.items()))
+
+
 def _models(cell: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
     found = {model for entries in cell.values() for model in entries}
     return (*(model for model in MODELS if model in found), *sorted(found - set(MODELS)))

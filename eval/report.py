@@ -12,7 +12,20 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from eval.blocks import MEANINGS, blocks, changes, costs, drift_blocks, forgotten, harms, rolled, shared, told, written
+from eval.blocks import (
+    MEANINGS,
+    Block,
+    blocks,
+    changes,
+    costs,
+    drift_blocks,
+    forgotten,
+    harms,
+    rolled,
+    shared,
+    told,
+    written,
+)
 from eval.plots import INK
 from eval.verdict import BAD, GateReport
 from twinforge.records import REFUSAL, set_text, space_of
@@ -26,6 +39,9 @@ FULL = (
     "propagation",
     "hallucination",
     "cost",
+    "ablate",
+    "scale",
+    "learning",
 )  # plots as wide as the page
 
 
@@ -37,6 +53,7 @@ def render(
     questions: pd.DataFrame,
     answers: pd.DataFrame,
     plots: Mapping[str, str],
+    studied: Sequence[Block] = (),
 ) -> str:
     """The report as HTML.
 
@@ -44,7 +61,7 @@ def render(
     ----------
     metrics : suite -> split -> skill -> measure -> model -> entry. table : rows of `eval.scores.SCORE`.
     questions, answers : `records.QUESTION` of the test split, and the twin's `records.ANSWER`.
-    plots : name -> SVG file's text; "drift" stands in its own section, when it is there.
+    plots : name -> SVG file's text; "drift" stands in its own section, when it is there. studied : tables of the studies.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
@@ -61,7 +78,8 @@ def render(
         + rolled(metrics.get("propagation", {}))
         + harms(metrics.get("safety", {}))
         + shared(metrics.get("contamination", {}))
-        + costs(metrics.get("cost", {})),
+        + costs(metrics.get("cost", {}))
+        + list(studied),
         plots=[{"svg": inline(name, svg), "full": name in FULL} for name, svg in plots.items() if name != "drift"],
         drift=drift_blocks(metrics.get("drift", {})),
         drift_plot=inline("drift", plots["drift"]) if "drift" in plots else None,

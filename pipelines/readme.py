@@ -1,7 +1,8 @@
 """Write a sector's measured tables into README.md and docs/: `python -m pipelines.readme energy`, after `dvc repro`.
 
 What stands between `<!-- results SECTOR -->` and `<!-- end -->` is replaced by the figures of reports/SECTOR/metrics.json;
-between `<!-- SUITE SECTOR -->` and `<!-- end -->` in docs/SUITE.md by those of the other suites.
+between `<!-- SUITE SECTOR -->` and `<!-- end -->` in docs/SUITE.md by those of the other suites; those of the studies come
+from reports/studies/SECTOR/.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from eval import study_pages
 from eval.pages import (
     MODELS,
     contamination,
@@ -27,6 +29,7 @@ from eval.pages import (
     share_text,
     twins,
 )
+from eval.studies import Measured
 from pipelines import Paths, run
 from twinforge.card import table
 from twinforge.errors import UserError
@@ -38,6 +41,8 @@ DIMENSIONS, DRIFT, PAPER = Path("docs/dimensions.md"), Path("docs/drift.md"), Pa
 COST, HALLUCINATION, PROPAGATION, SAFETY, CONTAMINATION = (
     Path(f"docs/{name}.md") for name in ("cost", "hallucination", "propagation", "safety", "contamination")
 )
+
+STUDIES = {"ablate": DIMENSIONS, "scale": Path("docs/scale.md"), "learning": Path("docs/learning.md")}
 
 
 def main(sector: str) -> None:
@@ -62,6 +67,9 @@ def main(sector: str) -> None:
         fill(f"safety {sector}", safety(advice), SAFETY)
     if shared := metrics.get("contamination"):
         fill(f"contamination {sector}", contamination(shared), CONTAMINATION)
+    for study, page in STUDIES.items():
+        if (file := Paths(sector).study(study)).is_file():
+            fill(f"{study} {sector}", study_pages.PAGES[study](Measured.from_json(read_json(file)), metrics), page)
     if ways := metrics.get("cost", {}).get("test"):
         fill(f"cost {sector}", "\n\n".join(costs(name, cell) for name, cell in ways.items()), COST)
 

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from eval import curves, plots
+from eval.blocks import table_of
 from eval.evidence import Evidence, Result
 from eval.gate import baseline, verdict
 from eval.report import inline, render, worst_answers
@@ -55,6 +56,19 @@ def page(result: Result, questions: pd.DataFrame, answers: pd.DataFrame, drawing
 def test_it_loads_nothing_and_runs_nothing(page: str) -> None:
     assert "<script" not in page and "<link" not in page and "<iframe" not in page
     assert not re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?(?!["']?#)(?:https?:|//|data:)""", page)
+
+
+def test_a_study_has_its_tables_and_its_plot(
+    result: Result, questions: pd.DataFrame, answers: pd.DataFrame, drawings: Path, page: str
+) -> None:
+    entry = {"value": 0.625, "low": 0.5, "high": 0.75, "n": 48, "better": "higher"}
+    studied = [table_of("Scale: accuracy", "share right", "variant", {"large": {"twin": entry}})]
+    gate = verdict(result.table, baseline(result.table), result.measures, [], 0.05)
+    svg = (drawings / "accuracy_by_skill.svg").read_text(encoding="utf-8")
+    metrics = {"quality": result.measures}
+    with_it = render("toy", gate, metrics, result.table, questions, answers, {"scale": svg}, studied)
+    assert "Scale: accuracy" in with_it and "0.625" in with_it and 'aria-label="scale"' in with_it
+    assert "Scale: accuracy" not in page
 
 
 def test_tags_are_balanced_and_ids_unique(page: str) -> None:

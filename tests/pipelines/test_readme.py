@@ -101,3 +101,33 @@ def test_the_cost_page_gets_its_tables(tmp_path: Path, monkeypatch: pytest.Monke
     page = Path("docs/cost.md").read_text(encoding="utf-8")
     assert "| **rule** | 40 | 0 | 1e-05 | 80.0 [70.0, 90.0] |  |  |" in page
     assert "| llm | 40 | 90 | 0.1 | 70.0 [60.0, 80.0] |  | -10.0 [-20.0, 0.0] |" in page
+
+
+def test_a_study_fills_its_page_where_it_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("docs").mkdir()
+    Path("README.md").write_text(TEXT, encoding="utf-8")
+    Path("docs/learning.md").write_text("# L\n<!-- learning toy -->\n<!-- end -->\nafter\n", encoding="utf-8")
+    cell = {"accuracy": {"llm": entry(0.5)}, "log_score": {"llm": entry(-1.0)}}
+    gained = {**cell, "accuracy_gained": {"llm": entry(0.2)}}
+    facts = {
+        "assets": {"tank": 2},
+        "skills": ["forecast"],
+        "questions": 1200,
+        "context_tokens": 99.6,
+        "training_seconds": 61.2,
+    }
+    found = {"1/2": {"all": cell, "forecast": cell}, "1": {"all": gained, "forecast": gained}}
+    told = {
+        "study": "learning",
+        "variants": {"1/2": {**facts, "states": 30}, "1": {**facts, "states": 60}},
+        "measures": found,
+    }
+    write_json({"quality": {split: {"all": {}} for split in ("test", "shift")}}, Paths("toy").metrics)
+    readme.main("toy")
+    assert Path("docs/learning.md").read_text(encoding="utf-8") == "# L\n<!-- learning toy -->\n<!-- end -->\nafter\n"
+    write_json(told, Paths("toy").study("learning"))
+    readme.main("toy")
+    page = Path("docs/learning.md").read_text(encoding="utf-8")
+    assert "| 1 | 2 tank | 1 | 60 | 1,200 | 100 | 61 |" in page and "| 1/2 (30) | 40 | 50.0 [40.0, 60.0] |" in page
+    assert "| all | 40 | 20.0 [10.0, 30.0] |" in page and page.endswith("<!-- end -->\nafter\n")

@@ -45,6 +45,11 @@ def _shares(curate: Curate) -> str | None:
     return None if total < 1 else f"validation + calibration + test are {total:g}; leave a share for training: below 1"
 
 
+def _skills(curate: Curate) -> str | None:
+    asked = set(curate.skills) - {"unanswerable", "report"}
+    return None if asked else "by these nothing is asked; name a skill that has answers too, such as what-if"
+
+
 def _episodes(lake: Lake, curate: Curate) -> str | None:
     smallest = min(curate.validation, curate.calibration, curate.test, 1 - curate.calibration - curate.test)
     if smallest <= 0 or lake.days * smallest >= 1:
@@ -124,6 +129,7 @@ def _at_least(number: float) -> int:
 
 CHECKS = (
     Check("curate", ("curate",), _shares),
+    Check("curate.skills", ("curate",), _skills),
     Check("lake.days", ("lake", "curate"), _episodes),
     Check("calibrate.alpha", ("lake", "curate", "calibrate", "budget"), _calibration),
     Check("lora.layers", ("lora", "model"), _layers),
