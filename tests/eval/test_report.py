@@ -48,7 +48,8 @@ def drawings(result: Result, questions: pd.DataFrame, tmp_path_factory: pytest.T
 
 @pytest.fixture(scope="module")
 def page(result: Result, questions: pd.DataFrame, answers: pd.DataFrame, drawings: Path) -> str:
-    gate = verdict(result.table, baseline(result.table), result.measures, [], 0.05)
+    tables = {"quality": baseline(result.table)}
+    gate = verdict(tables, tables, {"quality": result.measures}, [], (), 0.05)
     svgs = {file.stem: file.read_text(encoding="utf-8") for file in sorted(drawings.glob("*.svg"))}
     return render("toy", gate, {"quality": result.measures}, result.table, questions, answers, svgs)
 
@@ -63,7 +64,9 @@ def test_a_study_has_its_tables_and_its_plot(
 ) -> None:
     entry = {"value": 0.625, "low": 0.5, "high": 0.75, "n": 48, "better": "higher"}
     studied = [table_of("Scale: accuracy", "share right", "variant", {"large": {"twin": entry}})]
-    gate = verdict(result.table, baseline(result.table), result.measures, [], 0.05)
+    gate = verdict(
+        {"quality": result.table}, {"quality": baseline(result.table)}, {"quality": result.measures}, [], (), 0.05
+    )
     svg = (drawings / "accuracy_by_skill.svg").read_text(encoding="utf-8")
     metrics = {"quality": result.measures}
     with_it = render("toy", gate, metrics, result.table, questions, answers, {"scale": svg}, studied)
