@@ -104,7 +104,7 @@ def test_the_verdict_comes_before_figures_plots_and_worst_answers(page: str) -> 
     places = [page.index(text) for text in ("Passed", "all skills", "<svg", "worst answers")]
     assert places == sorted(places)
     assert "prefers-color-scheme: dark" in page and "width=device-width" in page
-    assert page.count("<details>") == 20
+    assert page.count('<details class="worst">') == 20
 
 
 def test_worst_answers_are_the_surest_wrong_ones(

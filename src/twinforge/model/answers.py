@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 from twinforge.errors import UserError
 from twinforge.files import read_table, write_table
 from twinforge.model.adapter import one_precision, whole
+from twinforge.model.base import longest
 from twinforge.model.digits import Trie, trie_of
 from twinforge.model.lower import Lower, upper_only
 from twinforge.model.prompt import VERDICTS, Prompt
@@ -219,7 +220,7 @@ def _cells(batch: Sequence[Asked]) -> int:
 
 
 def _fits(model: Model, asked: Sequence[Asked]) -> None:
-    limit = model.config.max_position_embeddings
+    limit = longest(model)
     deepest = max((len(a.tree.context) + max(len(b.ids) for b in a.tree.branches) for a in asked), default=0)
     if deepest > limit:
         raise UserError(

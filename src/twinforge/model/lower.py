@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from twinforge.files import replacing
 from twinforge.model.adapter import one_precision
+from twinforge.model.apart import is_apart
 from twinforge.model.tree import Tree, pack
 
 KEPT_BATCHES = 8  # batches a kept part
@@ -77,7 +78,7 @@ def lower_states(
     keep : folder for finished parts; a call that was cut off goes on from there. One folder for exactly one call.
     """
     at = frozen_below(model)
-    if not at or not trees or not _can_cut(model, at, trees[0]):
+    if not at or not trees or is_apart(model) or not _can_cut(model, at, trees[0]):
         return None
     states: list[torch.Tensor] = []
     seconds: list[float] = []

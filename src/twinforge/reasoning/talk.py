@@ -13,6 +13,7 @@ from transformers import DynamicCache
 from twinforge.errors import UserError
 from twinforge.model.adapter import one_precision
 from twinforge.model.answers import Model
+from twinforge.model.base import longest
 from twinforge.model.prompt import Prompt
 
 Stop = Callable[[str], bool]
@@ -116,9 +117,9 @@ class Cached:
     def _pass(self, ids: torch.Tensor, there: torch.Tensor) -> None:
         start = time.perf_counter()
         self._mask = torch.cat([self._mask, there], 1)
-        if (longest := int(self._mask.sum(1).max())) > (limit := self._model.config.max_position_embeddings):
+        if (most := int(self._mask.sum(1).max())) > (limit := longest(self._model)):
             raise UserError(
-                f"a state with what is thought about it has {longest} tokens and the model reads {limit}; shorten the state"
+                f"a state with what is thought about it has {most} tokens and the model reads {limit}; shorten the state"
             )
         positions = (self._mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
         at = self._model.device

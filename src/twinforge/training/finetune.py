@@ -19,6 +19,7 @@ from trl import SFTConfig
 
 from twinforge.errors import UserError
 from twinforge.model.answers import answer, plan, sample_states
+from twinforge.model.apart import is_apart
 from twinforge.model.lora import fused
 from twinforge.model.lower import Lower, lower_states
 from twinforge.model.prompt import Prompt
@@ -121,6 +122,7 @@ def fine_tune(course: Course, run: Path, report_to: Sequence[str] = ()) -> Train
     record = {
         "precision": str(adapted.dtype).removeprefix("torch."),
         "device": adapted.device.type,
+        "run_as": "separate sequences" if is_apart(adapted) else "context trees",
         "processes": group().count,
         "trainable_parameters": trained,
         "steps": trainer.state.global_step,

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from transformers.trainer_utils import SaveStrategy
 
+from twinforge.model.base import longest
 from twinforge.model.lower import Lower, lower_states
 from twinforge.training.finetune import Course, arguments, lower_bytes
 from twinforge.training.memory import NEVER_KEPT, Peak, free_disk, ran_out, room, smaller
@@ -40,7 +41,7 @@ def preflight(course: Course, scratch: Path) -> Preflight:
     course.prompt.reply_ids()
     rows = course.train[~course.train["validation"]]
     counts = count(course.lessons, rows["context"].nunique())
-    wrong, odd = faults(rows, course.lessons, course.model.config.max_position_embeddings), tuple(notes(rows))
+    wrong, odd = faults(rows, course.lessons, longest(course.model)), tuple(notes(rows))
     if wrong:
         return Preflight(counts, tuple(wrong), odd)
     device, compute = course.model.device.type, course.recipe.compute
