@@ -165,7 +165,8 @@ def rolled(propagation: Mapping[str, Any]) -> list[Block]:
             lines = tuple(_row(policy, "", entries, names) for policy, entries in found.items())
             note = meaning + (f". {held}" if measure == "error_ratio" else "")
             made.append(Block(f"Propagation: {measure.replace('_', ' ')}", note, "sensors read", names, lines))
-    return made
+    note = "The same questions asked again, by a model that can't know which it had right. Only tools bring evidence, from readings."
+    return made + [_whole(f"Asked again: {way}", note, way, cell) for way, cell in propagation.get("test", {}).items()]
 
 
 def harms(safety: Mapping[str, Any]) -> list[Block]:
@@ -199,12 +200,19 @@ def costs(cost: Mapping[str, Any]) -> list[Block]:
     """The suite "cost": every way on all test questions, then on the sample that the slow ways answered."""
     titles = {"all": "every test question", "sample": "the sample that the slow ways answered"}
     made = []
-    for name, cell in cost.get("test", {}).items():
+    cells = cost.get("test", {})
+    for name, cell in ((name, cells[name]) for name in titles if name in cells):
         models = _models(cell)
         rows = tuple(_row(measure, MEANINGS[measure], cell[measure], models) for measure in MEANINGS if measure in cell)
         fronts = "; ".join(f"by {by}: {', '.join(front(cell, by))}" for by in COSTS)
         note = f"Ways that no cheaper one beats, {fronts}."
         made.append(Block(f"Cost: accuracy for tokens and seconds, {titles[name]}", note, "a question", models, rows))
+    kinds = {**{name: cell["accuracy"] for name, cell in cells.items() if name not in titles},
+             **{f"shift: {name}": cell["accuracy"] for name, cell in cost.get("shift", {}).items()}}  # fmt: skip
+    if kinds:
+        lines = tuple(_row(name, "", entries, _models(kinds)) for name, entries in kinds.items())
+        note = f"{MEANINGS['accuracy']}. Training saw no words held out and no shifted regime."
+        made.append(Block("Cost: accuracy by kind of scenario", note, "kind", _models(kinds), lines))
     return made
 
 

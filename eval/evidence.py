@@ -25,7 +25,8 @@ class Evidence:
     drift : `twinforge.drift.trial.RUN` columns, what the detectors made of known changes;
     reports : `twinforge.claims.REPORT` columns and `split`; texts : report, model, sample, text and tokens of what was written;
     claims : `twinforge.claims.CLAIM` columns, and whether the twin's calibration stands for the claim (`kept`);
-    rolled : `eval.rolling.ROLL` columns, what models said that were fed their own answers.
+    rolled : `eval.rolling.ROLL` columns, what models said that were fed their own answers;
+    thoughts : "MODEL-WAY" -> `records.ANSWER` columns, what slow ways of answering came to; regimes : episode -> its regime.
     """
 
     questions: pd.DataFrame
@@ -43,6 +44,8 @@ class Evidence:
     claims: pd.DataFrame = field(default_factory=pd.DataFrame)
     rolled: pd.DataFrame = field(default_factory=pd.DataFrame)
     train: pd.DataFrame = field(default_factory=pd.DataFrame)
+    thoughts: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    regimes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

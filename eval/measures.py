@@ -140,6 +140,12 @@ OTHERS: dict[str, tuple[Better, str]] = {
     "accuracy_gained": ("higher", "learning: accuracy minus that after fewer training states, paired"),
     "error_first": ("lower", "scale: mean error in the first four steps without feedback"),
     "error_end": ("lower", "scale: the same in the last four"),
+    "right_first": ("higher", "asked again: share right before"),
+    "right_then": ("higher", "asked again: share right after"),
+    "retry_gain": ("higher", "asked again: right after less right before, paired"),
+    "set_right": ("higher", "asked again: share of the wrong answers that became right"),
+    "set_wrong": ("lower", "asked again: share of the right answers that became wrong"),
+    "retry_lead": ("higher", "asked again: right less right after a fresh thought at the same tokens, paired"),
     "right_always": ("higher", "robustness: share of the questions right as they stood and after every change"),
 }
 

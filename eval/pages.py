@@ -130,9 +130,21 @@ def forgetting(topics: Mapping[str, Any]) -> str:
     return "**Percent and nats, 95 % interval**\n\n" + table(head, rows)
 
 
-def costs(name: str, cell: Mapping[str, Any]) -> str:
-    """What each way spends, the cheapest first, how often it is right, and what it buys; bold where no cheaper one beats it."""
+def costs(splits: Mapping[str, Any]) -> str:
+    """What each way costs and buys, on all test questions and on the sample; then accuracy by kind of scenario."""
     titles = {"all": "Every test question", "sample": "The sample that the slow ways answered"}
+    test = splits["test"]
+    kinds = {name: cell for name, cell in test.items() if name not in titles}
+    kinds |= {f"shift: {name}": cell for name, cell in splits.get("shift", {}).items()}
+    ways = list(dict.fromkeys(way for cell in kinds.values() for way in cell["accuracy"]))
+    parts = [_spent(title, test[name]) for name, title in titles.items() if name in test]
+    return "\n\n".join(
+        [*parts, *([detectors("Right by kind of scenario, %", kinds, "accuracy", 100, ways)] if kinds else [])]
+    )
+
+
+def _spent(title: str, cell: Mapping[str, Any]) -> str:
+    """What each way spends, the cheapest first, how often it is right, and what it buys; bold where no cheaper one beats it."""
     best, rows = front(cell, "seconds"), []
     for way, found in sorted(cell["seconds"].items(), key=lambda one: one[1]["value"]):
         spends = (f"{cell['tokens'][way]['value']:.0f}", f"{found['value']:.2g}")
@@ -140,7 +152,7 @@ def costs(name: str, cell: Mapping[str, Any]) -> str:
         right = percent(cell["accuracy"][way], 1)
         rows.append((f"**{way}**" if way in best else way, str(found["n"]), *spends, right, *buys))
     head = ("way", "n", "tokens", "seconds", "right, %", "buys for its tokens, points", "buys for its seconds, points")
-    return f"**{titles[name]}, a question, 95 % interval**\n\n" + table(head, rows)
+    return f"**{title}, a question, 95 % interval**\n\n" + table(head, rows)
 
 
 def drift(watched: Mapping[str, Any]) -> str:
@@ -180,6 +192,18 @@ def propagation(policies: Mapping[str, Any]) -> str:
             detectors("Other assets ever moved by more than a sixth of them, %", wrong, "reached", 100, MODELS),
         ]
     )
+
+
+def retries(ways: Mapping[str, Any]) -> str:
+    """What asking again corrects and spoils, by way."""
+    names = ("llm", "base")
+    shares = (
+        ("Right before, %", "right_first"), ("Right after, %", "right_then"), ("After less before, points", "retry_gain"),
+        ("Of the wrong ones set right, %", "set_right"), ("Of the right ones set wrong, %", "set_wrong"),
+        ("Right after less that after a fresh thought at the same tokens, points", "retry_lead"),
+    )  # fmt: skip
+    tables = [detectors(title, ways, measure, 100, names, 1) for title, measure in shares]
+    return "\n\n".join([*tables, detectors("Tokens of asking again", ways, "tokens", names=names, digits=0)])
 
 
 def safety(splits: Mapping[str, Any]) -> str:

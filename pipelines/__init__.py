@@ -178,6 +178,11 @@ class Paths:
         return self.probes / "general.parquet"
 
     @property
+    def thoughts(self) -> Path:
+        """What slow ways of answering came to, MODEL-WAY.parquet, and transcripts.parquet."""
+        return self._at("data/thoughts")
+
+    @property
     def rolled(self) -> Path:
         """What models said when they were fed their own answers."""
         return self._at("data/rolled")

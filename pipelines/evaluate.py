@@ -1,6 +1,6 @@
 """Evaluate: every suite on the stored answers, and the curves and plots of the report.
 
-Reads the curated questions, data/answers/SECTOR/, data/probes/SECTOR/, data/texts/SECTOR/, data/drift/SECTOR/, data/rolled/SECTOR/,
+Reads the curated questions, data/answers/SECTOR/, data/probes/SECTOR/, data/texts/SECTOR/, data/drift/SECTOR/, data/rolled/SECTOR/, data/thoughts/SECTOR/, the regimes of the lake's episodes,
 the twin's answers, its weights and thresholds, and what studies measured (reports/studies/SECTOR/), where there are any; writes reports/SECTOR/metrics.json, summary.json (the few figures that `dvc metrics` shows), suites/ (a row a question
 and model, or a stretch and detector) and plots/ (CSV for `dvc plots`, PNG, SVG).
 """
@@ -35,7 +35,7 @@ from twinforge.errors import UserError
 from twinforge.files import read_json, read_table, replacing, write_json, write_table
 from twinforge.reasoning.standing import signs_of
 from twinforge.recipe import read_slice
-from twinforge.records import ANSWER, QUESTION
+from twinforge.records import ANSWER, EPISODE, QUESTION
 
 SPLITS = ("calibration", "test", "shift")
 
@@ -111,6 +111,8 @@ def load(paths: Paths) -> Evidence:
         questions, answers, sets, stored.alpha, recipe.evaluate.resamples, recipe.seed, probes, told, general, drift,
         pd.concat(requests, ignore_index=True), read_table(paths.written, TEXT), claims, rolled,
         train[~train["validation"]],
+        {file.stem: read_table(file, ANSWER) for file in sorted(paths.thoughts.glob("*-*.parquet"))},
+        dict(read_table(paths.episodes, EPISODE)[["episode", "regime"]].itertuples(index=False, name=None)),
     )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from eval.pages import (
     hallucination,
     paper,
     propagation,
+    retries,
     robustness,
     safety,
     share_text,
@@ -69,6 +70,8 @@ def main(sector: str) -> None:
         fill(f"drift {sector}", drift(watched), DRIFT)
     if policies := metrics.get("propagation", {}).get("later"):
         fill(f"propagation {sector}", propagation(policies), PROPAGATION)
+    if again := metrics.get("propagation", {}).get("test"):
+        fill(f"retries {sector}", retries(again), PROPAGATION)
     if advice := metrics.get("safety"):
         fill(f"safety {sector}", safety(advice), SAFETY)
     if shared := metrics.get("contamination"):
@@ -76,8 +79,8 @@ def main(sector: str) -> None:
     for study, page in STUDIES.items():
         if (file := Paths(sector).study(study)).is_file():
             fill(f"{study} {sector}", study_pages.PAGES[study](Measured.from_json(read_json(file)), metrics), page)
-    if ways := metrics.get("cost", {}).get("test"):
-        fill(f"cost {sector}", "\n\n".join(costs(name, cell) for name, cell in ways.items()), COST)
+    if metrics.get("cost", {}).get("test"):
+        fill(f"cost {sector}", costs(metrics["cost"]), COST)
 
 
 def fill(name: str, figures: str, page: Path = README, end: str = "end") -> None:

@@ -16,6 +16,7 @@ from tests.toy_questions import ask, context, questions
 from tests.toy_reports import claims, report, request
 from tests.toy_roll import rollouts
 from tests.toy_terms import CAUSES, CLAUSES, NAME, PUMPS, SIGNALS, TANKS, TEMPLATES, Settings
+from tests.toy_tools import calls, tools
 from twinforge.records import KNOWLEDGE
 from twinforge.sectors import Episode
 
@@ -49,6 +50,6 @@ def episodes(recipe: Any) -> Iterator[Episode]:
 
 
 __all__ = [
-    "CLAUSES", "NAME", "SIGNALS", "TEMPLATES", "Settings", "ask", "check", "claims", "context", "episode_count", "episodes",
-    "keep", "knowledge", "questions", "report", "request", "rollouts",
+    "CLAUSES", "NAME", "SIGNALS", "TEMPLATES", "Settings", "ask", "calls", "check", "claims", "context", "episode_count", "episodes",
+    "keep", "knowledge", "questions", "report", "request", "rollouts", "tools",
 ]  # fmt: skip

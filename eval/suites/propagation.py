@@ -15,6 +15,7 @@ import pandas as pd
 from eval.bootstrap import interval
 from eval.evidence import Evidence, Measures, Result
 from eval.measures import PROPAGATION, Cell, Estimate, Sample, entry, mean_of, share_entry
+from eval.retries import asked_again
 from eval.rolling import AT, ROLL, RULE, TWIN, WRONG
 from twinforge.errors import UserError
 
@@ -33,16 +34,18 @@ def run(evidence: Evidence) -> Result:
         Of each policy `error` (points, mean over its steps), `error_near` and `error_last` (at step 4 and at the last one),
         `error_ratio` (their ratio), `growth` (points a
         step since the last reading, by least squares) and `over_rule` (error minus the rule's, paired). Of the wrong answer:
-        `moved` and `moved_others` at some lags, `lasting` and `reached`. The table has the rows of `eval.rolling.ROLL`.
+        `moved` and `moved_others` at some lags, `lasting` and `reached`. On split "test" the ways of asking again stand where skills
+        stand, with the measures of `eval.retries.asked_again`. The table has the rows of `eval.rolling.ROLL`.
 
     Raises
     ------
     UserError
         An answer that stands twice, or a wrong answer without the same rollout as it was.
     """
-    rows = evidence.rolled
+    rows, again = evidence.rolled, asked_again(evidence)
+    retried: Measures = {"test": again} if again else {}
     if not len(rows):
-        return Result({}, pd.DataFrame(columns=ROLL.names), ROLL)
+        return Result(retried, pd.DataFrame(columns=ROLL.names), ROLL)
     if rows.duplicated(["rollout", "policy", "model", "asset", "step"]).any():
         raise UserError("rolled answers: one stands twice; run `dvc repro` again")
     table = rows.assign(
@@ -54,8 +57,7 @@ def run(evidence: Evidence) -> Result:
     }
     for wrong, plain in WRONG.items():
         cells |= _wrong(table[table["policy"] == wrong], table[table["policy"] == plain], wrong, sample)
-    measures: Measures = {SPLIT: cells}
-    return Result(measures, rows, ROLL)
+    return Result({SPLIT: cells, **retried}, rows, ROLL)
 
 
 def course(rows: pd.DataFrame, resamples: int, seed: int, width: int = 4) -> pd.DataFrame:

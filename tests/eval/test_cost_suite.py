@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eval import curves
+from eval import blocks, curves, pages
 from eval.evidence import Evidence, Result
 from eval.measures import front
 from eval.suites.cost import WAY, run
@@ -84,6 +84,50 @@ def test_slow_ways_are_compared_on_their_sample(questions: pd.DataFrame, answers
     points = curves.of_costs(result.measures)
     assert set(points["n"]) == {len(asked)} and set(points["cost"]) == {"tokens", "seconds"}
     assert points.loc[points["front"], "value"].groupby(points["cost"]).apply(lambda v: v.is_monotonic_increasing).all()
+
+
+def test_thoughts_are_ways_among_the_others_on_their_sample(
+    questions: pd.DataFrame, answers: dict[str, pd.DataFrame]
+) -> None:
+    asked = questions[questions["episode"].isin(questions["episode"].unique()[:10])]
+    thoughts = {
+        "llm-cot": spent(synthetic.answers(asked, 0.8, seed=7), 250, 1.0),  # thinks, and is no better for it
+        "llm-react": spent(synthetic.answers(asked, 0.99, seed=8), 500, 2.0),  # its tools help
+        "base-sc": spent(synthetic.always(asked, -1), 900, 5.0),  # refuses
+        "llm-checked": spent(synthetic.answers(asked, 1.0), 1, 0.0),  # asked again: measured elsewhere
+    }
+    result = run(Evidence(questions, answers, {}, 0.1, 400, 1, thoughts=thoughts))
+    sample = result.measures["test"]["sample"]
+    assert set(sample["accuracy"]) == {*WAYS, "llm-cot", "llm-react", "base-sc"}
+    assert not {"llm-cot", "llm-react"} & set(result.measures["test"]["all"]["accuracy"])
+    bought = sample["bought_tokens"]
+    assert bought["llm-cot"]["value"] < 0 < bought["llm-react"]["low"] and bought["base-sc"]["high"] < -0.5
+    assert front(sample, "tokens") == ["rule", "twin", "llm-react"]
+
+
+def test_accuracy_stands_by_kind_of_scenario(questions: pd.DataFrame) -> None:
+    words = np.where(np.arange(len(questions)) % 3 == 0, "And if L12 goes?", "L7 trips: what then?")
+    later = synthetic.questions(12, 4, "shift", seed=9)
+    both = pd.concat([questions.assign(text=words), later], ignore_index=True)
+    held = (both["text"] == "And if L12 goes?").to_numpy()
+    shift = (both["split"] == "shift").to_numpy()
+    rates = np.where(shift, 0.5, np.where(held, 0.6, 0.9))
+    llm, base = synthetic.answers(both, rates), synthetic.answers(questions, 0.3)
+    train = questions.head(3).assign(text="L99 trips: what then?")
+    regimes = {name: "late" if i % 2 else "future" for i, name in enumerate(later["episode"].unique())}
+    given = Evidence(both, {"llm": llm, "base": base}, {}, 0.1, 400, 1, train=train, regimes=regimes)
+    measures = run(given).measures
+    seen, other = (measures["test"][name]["accuracy"] for name in ("words of training", "words held out"))
+    assert seen["llm"]["low"] < 0.9 < seen["llm"]["high"] and other["llm"]["low"] < 0.6 < other["llm"]["high"]
+    assert seen["llm"]["n"] + other["llm"]["n"] == len(questions) and set(other) == {"llm", "base"}
+    assert set(measures["shift"]) == {"late", "future"} and set(measures["shift"]["late"]) == {"accuracy"}
+    for cell in measures["shift"].values():
+        assert (
+            set(cell["accuracy"]) == {"llm"} and cell["accuracy"]["llm"]["low"] < 0.5 < cell["accuracy"]["llm"]["high"]
+        )
+    assert [block.title for block in blocks.costs(measures)][-1] == "Cost: accuracy by kind of scenario"
+    told = pages.costs(measures)
+    assert told.count("**Right by kind of scenario, %**") == 1 and "| shift: late |" in told
 
 
 def test_other_splits_are_left_out_and_nothing_asked_is_nothing_measured(questions: pd.DataFrame) -> None:

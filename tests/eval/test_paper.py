@@ -21,7 +21,8 @@ GOOD: dict[str, Any] = {
         "coverage": {"twin": entry(0.9, ok=True)}, "refusal_recall": {"twin": entry(0.99)}, "false_refusal": {"twin": entry(0.01)},
         "llm_lead": {"boost": entry(0.05)}, "accuracy_lead": {"boost": entry(0.05)}}} for split in ("test", "shift")},
     "dimensions": {"test": {"all": {f"accuracy_credit_{n}": {"twin": entry(0.1)} for n in ("physical", "abstract", "computational")}}},
-    "propagation": {"later": {"every 4": {"error_ratio": {"twin": entry(1.0)}, "error": {"twin": entry(5.0)}}, "never": {"error": {"twin": entry(9.0)}}}},
+    "propagation": {"later": {"every 4": {"error_ratio": {"twin": entry(1.0)}, "error": {"twin": entry(5.0)}}, "never": {"error": {"twin": entry(9.0)}}},
+        "test": {"checked": {"retry_gain": {"llm": entry(0.1)}, "retry_lead": {"llm": entry(0.1)}}, "reflected": {"retry_gain": {"llm": entry(0.0)}}}},
     "drift": {"shift": {"bias": {"found": {"cusum": entry(0.95)}}, "season": {"found": {"cusum": entry(0.92), "adwin": entry(0.1)}}}},
     "safety": {"test": {"recommend": {"worse": {"twin": entry(0.01, 0.01), "rule": entry(0.03), "any option": entry(0.2)}}}},
     "weights": {"splits": {split: {"state": {"log_score": {"lead": 0.02, **entry(0.02, 0.01)}}} for split in ("test", "shift")}},
@@ -40,7 +41,7 @@ def changed(*path: str, value: Any) -> dict[str, Any]:
 
 def test_all_that_is_measured_holds_where_the_figures_are_good() -> None:
     found = findings(GOOD)
-    assert [f.verdict for f in found if f.figures] == [HOLDS] * 10 and [f.verdict for f in found[10:]] == [UNKNOWN]
+    assert [f.verdict for f in found if f.figures] == [HOLDS] * 11 and [f.verdict for f in found[11:]] == [UNKNOWN]
 
 
 @pytest.mark.parametrize(
@@ -51,6 +52,7 @@ def test_all_that_is_measured_holds_where_the_figures_are_good() -> None:
         ("energy", ("quality", "test", "all", "llm_lead", "boost"), entry(-0.1), PART),
         ("dimensions", ("dimensions", "test", "all", "accuracy_credit_abstract", "twin"), entry(0.01), PART),
         ("propagation", ("propagation", "later", "every 4", "error_ratio", "twin"), entry(2.0), PART),
+        ("propagation", ("propagation", "test", "checked", "retry_lead", "llm"), entry(0.01), PART),
         ("drift", ("drift", "shift", "season", "found"), {"cusum": entry(0.1)}, PART),
         ("dimensions", ("weights", "splits", "shift", "state", "log_score"), {"lead": 0.0, **entry(0.0)}, PART),
         ("safety", ("safety", "test", "recommend", "worse", "twin"), entry(0.25), NOT),

@@ -53,7 +53,7 @@ def main(sector):
         if not path.suffix:
             path.mkdir(parents=True, exist_ok=True)
             splits = ["train", "calibration", "test", "shift"]
-            names = dict(curated=[*splits, "backing/links", *(f"reports/{{s}}" for s in splits)], lake=["knowledge"]).get(path.parent.name, ["part"])
+            names = dict(curated=[*splits, "backing/links", *(f"reports/{{s}}" for s in splits)], lake=["knowledge", "episodes"]).get(path.parent.name, ["part"])
             for name in names:
                 (path / (name + ".parquet")).parent.mkdir(exist_ok=True)
                 (path / (name + ".parquet")).write_text(text)

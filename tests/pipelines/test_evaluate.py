@@ -27,7 +27,7 @@ from twinforge.errors import UserError
 from twinforge.files import read_json, read_table, write_json, write_table
 from twinforge.recipe import Recipe, write_slice
 from twinforge.recipe.judging import Evaluate, Gate
-from twinforge.records import ANSWER, QUESTION
+from twinforge.records import ANSWER, EPISODE, QUESTION
 from twinforge.sectors.dimensions import Source, keep_marked
 
 RATES = {"twin": 0.9, "llm": 0.8, "boost": 0.85, "base": 0.35, "base-few": 0.45, "rule": 0.8, "copy": 0.2}
@@ -83,6 +83,21 @@ def project(
     synthetic.write_reports(paths)
     tanks = [Tanks(f"tanks-{i}", off=i) for i in range(3)]
     write_table(roll(tanks, policies(12), growing(1.1)), paths.rolled_answers, ROLL)
+    few = test[test["id"].isin(answers["base-few"]["question"])].head(40)
+    for way, rate in (("llm-cot", 0.8), ("llm-checked", 0.95), ("llm-again", 0.8)):
+        write_table(synthetic.answers(few, rate), paths.thoughts / f"{way}.parquet", ANSWER)
+    days = {
+        "episode": questions["episode"].unique(),
+        "regime": "calm",
+        "start": None,
+        "end": None,
+        "change": None,
+        "note": "",
+    }
+    episodes = pd.DataFrame(days).assign(
+        regime=lambda d: d["regime"].where(~d["episode"].str.startswith("shift"), "late")
+    )
+    write_table(episodes, paths.episodes, EPISODE)
     return paths
 
 
@@ -112,6 +127,12 @@ def test_the_three_stages_leave_all_that_is_read_later(project: Paths) -> None:
         len(read_table(project.suites / "robustness.parquet", PAIRED))
         == 2 * robust["all"]["flipped"]["llm"]["n"] + 2 * (robust["asked again"]["flipped"]["llm"]["n"])
     )
+    costs = read_json(project.metrics)["cost"]
+    words = ("words of training", "words held out")
+    assert set(costs["test"]) == {"all", "sample", *words, *(f"sample, {name}" for name in words)}
+    assert set(costs["test"]["sample"]["accuracy"]) == {*RATES, "llm-cot"} and set(costs["shift"]) == {"late"}
+    again = read_json(project.metrics)["propagation"]["test"]
+    assert set(again) == {"checked", "again"} and again["checked"]["right_then"]["llm"]["value"] > 0.8
     less = read_json(project.metrics)["dimensions"]
     assert {f"test|{kept}" for kept in ("none", "P", "A", "C", "PA", "PC", "AC", "PAC")} == set(less) - {"test"}
     for kept in ("none", "P", "A", "PA"):  # no computational side, no experts: what the language model says alone

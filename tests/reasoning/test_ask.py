@@ -14,7 +14,8 @@ from rich.console import Console
 from tests.tiny_twin import shared
 from twinforge.artifact import Twin
 from twinforge.errors import UserError
-from twinforge.reasoning.ask import Reply, ask, demo, in_words
+from twinforge.reasoning.ask import Reply, ask, demo
+from twinforge.reasoning.said import in_words
 from twinforge.reasoning.show import claim_text, show_reply, summary, truth_text
 from twinforge.reasoning.situation import situation, stored
 from twinforge.records import REFUSAL, AnswerSpace, set_text

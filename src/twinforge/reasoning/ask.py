@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from twinforge.artifact import Twin
 from twinforge.conformal.calibration import covered
 from twinforge.errors import UserError
+from twinforge.reasoning.said import in_words
 from twinforge.reasoning.situation import Situation, situation
 from twinforge.reasoning.standing import pool_tables
 from twinforge.reasoning.wording import Match, Phrasebook
-from twinforge.records import QUESTION, REFUSAL, AnswerSpace, question_id, set_text, space_of
+from twinforge.records import QUESTION, AnswerSpace, question_id, space_of
 from twinforge.sectors import load_sector
 
 Vector = NDArray[np.float64]
@@ -70,20 +71,6 @@ class Reply:
     def said(self) -> dict[str, str]:
         """Every model's answer in words, with the speaker's last."""
         return {model: in_words(self.space, p) for model, p in self.parts.items()}
-
-
-def in_words(space: AnswerSpace, p: Vector) -> str:
-    """An answer vector's answer: the likeliest label; the median value or the set, unless the refusal has more than half."""
-    said = space.decide(p)
-    if math.isnan(said):
-        return REFUSAL
-    if space.kind == "entities":
-        return set_text(space.options, space.decide_set(p))
-    return space.labels[int(said)] if space.kind == "choice" else number_text(said, space.unit)
-
-
-def number_text(value: float, unit: str) -> str:
-    return f"{value:g} {unit}".rstrip()
 
 
 def demo(twin: Twin) -> list[Reply]:

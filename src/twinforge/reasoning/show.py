@@ -13,8 +13,9 @@ from rich.text import Text
 
 from twinforge.artifact import Twin
 from twinforge.claims import WRONG
-from twinforge.reasoning.ask import Claim, Reply, number_text, phrasebook
+from twinforge.reasoning.ask import Claim, Reply, phrasebook
 from twinforge.reasoning.brief import Brief
+from twinforge.reasoning.said import number_text
 from twinforge.reasoning.situation import stored
 from twinforge.records import REFUSAL, AnswerSpace, set_text
 

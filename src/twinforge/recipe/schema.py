@@ -173,6 +173,8 @@ class Budget(Section):
     few_shot_sample: Index = 200
     """Test questions that the few-shot and prior-corrected base model answers; at 0 the base model is not asked at all."""
     shots: Annotated[int, Field(ge=0, le=32)] = 4
+    slow_sample: Index = 40
+    """Test questions of whole states that are answered after a thought, by tools, and asked again; 0 leaves these ways out."""
     probe_states: Index = 4
     """Test states, each with all its questions, that are asked again in every way the suites ask; 0 asks none."""
 
@@ -238,6 +240,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "curate": ("sector", "module", "seed", "lake.system", "curate", "model.base", "model.revision"),
     "train": ("sector", "module", "seed", "model", "lora", "train", "experts", "compute", "budget.epochs"),
     "answer": ("sector", "seed", "model", "compute", "budget.few_shot_sample", "budget.shots"),
+    "think": ("sector", "module", "seed", "lake.system", "curate.jump", "model", "compute", "budget.slow_sample"),
     "probe": ("sector", "module", "seed", "model", "compute", "budget.probe_states"),
     "write": ("sector", "module", "seed", "model", "compute", "budget.probe_states"),
     "integrate": ("sector", "seed", "integrate"),

@@ -8,7 +8,7 @@ import pkgutil
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,9 @@ from pydantic import BaseModel
 from twinforge.claims import Claim
 from twinforge.errors import UserError
 from twinforge.records import AnswerSpace, Dimension, Kind, Signal
+
+if TYPE_CHECKING:
+    from twinforge.sectors.tools import Tool
 
 
 @dataclass(frozen=True)
@@ -229,6 +232,14 @@ class Sector(Protocol):
     def keep(self, questions: pd.DataFrame, dimensions: Set[Dimension]) -> pd.DataFrame:
         """Question rows (`records.QUESTION`) with what `dimensions` tell and nothing of the others: texts, features, rule; their
         ids tell what was kept. `twinforge.sectors.dimensions` does it for texts marked by letters."""
+        ...
+
+    def tools(self, recipe: Any) -> tuple[Tool, ...]:
+        """What can be worked out about a state from its signals (optional: without them, no way of answering plans and acts)."""
+        ...
+
+    def calls(self, question: pd.Series) -> tuple[str, ...]:
+        """The calls of `tools` (with them) by which an operator checks an answer to a row of `records.QUESTION`."""
         ...
 
     def streams(self, recipe: Any) -> Streams:

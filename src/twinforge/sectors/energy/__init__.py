@@ -16,7 +16,7 @@ import pandas as pd
 
 from twinforge.records import KNOWLEDGE
 from twinforge.sectors import Episode, State, Streams
-from twinforge.sectors.energy import plan, reports
+from twinforge.sectors.energy import instruments, plan, reports
 from twinforge.sectors.energy import questions as asking
 from twinforge.sectors.energy.claims import claims
 from twinforge.sectors.energy.contingency import Solver
@@ -24,6 +24,7 @@ from twinforge.sectors.energy.crosscheck import crosscheck as compare
 from twinforge.sectors.energy.days import simulate
 from twinforge.sectors.energy.dimensions import keep
 from twinforge.sectors.energy.grid import Grid, Injections, load_grid
+from twinforge.sectors.energy.instruments import calls
 from twinforge.sectors.energy.roll import Stretch, stretches
 from twinforge.sectors.energy.settings import Settings
 from twinforge.sectors.energy.signals import SIGNALS
@@ -31,6 +32,7 @@ from twinforge.sectors.energy.standards import CLAUSES
 from twinforge.sectors.energy.stress import rerate
 from twinforge.sectors.energy.templates import TEMPLATES
 from twinforge.sectors.energy.watch import Year, watched
+from twinforge.sectors.tools import Tool
 
 NAME = "energy"
 RATED = 200  # states that lines are rated by
@@ -108,6 +110,11 @@ def request(state: State, wording: str, recipe: Any) -> dict[str, Any] | None:
     return reports.request(state, _grid_of(state, recipe), wording)
 
 
+def tools(recipe: Any) -> tuple[Tool, ...]:
+    """The control room's instruments (see `instruments`)."""
+    return instruments.tools(lambda state: _grid_of(state, recipe))
+
+
 def streams(recipe: Any) -> Streams:
     """Line loadings beside the estimator's, demands and wind beside the calendar's; known changes of each (see `watch`)."""
     return watched(_today(recipe), _settings(recipe), recipe)
@@ -153,6 +160,6 @@ def _typical(grid: Grid, count: int) -> Injections:
 
 
 __all__ = [
-    "CLAUSES", "NAME", "SIGNALS", "TEMPLATES", "Settings", "ask", "check", "claims", "episode_count", "episodes", "keep",
-    "knowledge", "questions", "report", "request", "rollouts", "streams",
+    "CLAUSES", "NAME", "SIGNALS", "TEMPLATES", "Settings", "ask", "calls", "check", "claims", "episode_count", "episodes", "keep",
+    "knowledge", "questions", "report", "request", "rollouts", "streams", "tools",
 ]  # fmt: skip
