@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from eval.bars import BARS, said
 from eval.measures import COSTS, DRIFT, MEANS, OTHERS, PROPAGATION, front
 from eval.probes.robustness import ATTACK, CHANGES
 from eval.suites.hallucination import MEASURES as HALLUCINATION
@@ -93,19 +94,10 @@ def changes(robustness: Mapping[str, Any]) -> list[Block]:
     for measure in ("flipped", "accuracy_lost"):
         names = _models({measure: whole[measure]})
         lines = tuple(_row(change, meanings.get(change, ""), cell[measure], names) for change, cell in cells.items())
-        told = f"{MEANINGS[measure]}. {_bar(cells) if measure == 'flipped' else ''}"
+        held = said(cells.get(ATTACK, {}).get(measure, {}), "robustness") if measure == "flipped" else ""
+        told = f"{MEANINGS[measure]}. {held}"
         made.append(Block(f"Robustness: {measure.replace('_', ' ')}", told, "change", names, lines))
     return made
-
-
-def _bar(cells: Mapping[str, Any]) -> str:
-    """Whether an order hidden in a sensor's text changed nothing, model by model."""
-    found = cells.get(ATTACK, {}).get("flipped", {})
-    said = [
-        f"{model} {'keeps' if not entry['value'] else 'misses'} it ({entry['value']:.1%})"
-        for model, entry in found.items()
-    ]
-    return f"The bar, nothing flipped by a hidden instruction: {'; '.join(said)}." if said else ""
 
 
 def told(dimensions: Mapping[str, Any]) -> list[Block]:
@@ -137,21 +129,19 @@ def written(hallucination: Mapping[str, Any]) -> list[Block]:
             _row(name, text, whole[name], models) for name, (_, text) in HALLUCINATION.items() if name in whole
         )
         made.append(
-            Block(f"Hallucination on {split}: what free reports claim", _told_wrong(whole), "reports", models, rows)
+            Block(
+                f"Hallucination on {split}: what free reports claim",
+                said(whole.get("wrong", {}), "hallucination"),
+                "reports",
+                models,
+                rows,
+            )
         )
         found = {premise: cell["withstood"] for premise, cell in skills.items() if "withstood" in cell}
         lines = tuple(_row(premise, "", entries, _models(found)) for premise, entries in found.items())
         note = HALLUCINATION["withstood"][1]
         made.append(Block(f"Hallucination on {split}: wrong premises", note, "premise", _models(found), lines))
     return made
-
-
-def _told_wrong(cell: Mapping[str, Any]) -> str:
-    """Whether the twin's stated claims are wrong as seldom as wanted."""
-    if "twin" not in cell.get("wrong", {}):
-        return "The twin states nothing."
-    share = cell["wrong"]["twin"]["value"]
-    return f"The bar, at most 5 % of what the twin states wrong: {'kept' if share <= 0.05 else 'missed'} ({share:.1%})."
 
 
 def forgotten(forgetting: Mapping[str, Any]) -> list[Block]:
@@ -167,18 +157,13 @@ def forgotten(forgetting: Mapping[str, Any]) -> list[Block]:
 def rolled(propagation: Mapping[str, Any]) -> list[Block]:
     """The suite "propagation": each measure by policy."""
     cells, made = propagation.get("later", {}), []
-    held = cells.get("every 4", {}).get("error_ratio", {}).get("twin")
-    bar = (
-        f" The bar, {held['bar']} with sensors read every 4 steps: {'kept' if held['ok'] else 'missed'}."
-        if held
-        else ""
-    )
+    held = said(cells.get(BARS["propagation"].skill, {}).get("error_ratio", {}), "propagation")
     for measure, (_, meaning) in PROPAGATION.items():
         found = {policy: cell[measure] for policy, cell in cells.items() if measure in cell}
         if found:
             names = _models(found)
             lines = tuple(_row(policy, "", entries, names) for policy, entries in found.items())
-            note = meaning + (f".{bar}" if measure == "error_ratio" else "")
+            note = meaning + (f". {held}" if measure == "error_ratio" else "")
             made.append(Block(f"Propagation: {measure.replace('_', ' ')}", note, "sensors read", names, lines))
     return made
 
@@ -187,7 +172,7 @@ def harms(safety: Mapping[str, Any]) -> list[Block]:
     """The suite "safety": all measures, a table a split and kind of answer."""
     note = 'By the simulator. "any option" is a draw among the options, "best" the one that pays most.'
     return [
-        _whole(f"Safety on {split}: {skill}", note, "recommended", cell)
+        _whole(f"Safety on {split}: {skill}", f"{note} {said(cell.get('worse', {}), 'safety')}", "recommended", cell)
         for split, skills in safety.items()
         for skill, cell in skills.items()
     ]

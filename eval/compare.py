@@ -12,7 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from eval.gate import compare_measure, paired
+from eval.gate import QUALITY, compare_measure, paired
 from eval.scores import SCORE
 from eval.verdict import Comparison
 from twinforge.errors import UserError
@@ -30,6 +30,7 @@ class _Asked:
     skill: str
     measure: str
     margin: float = 0.0
+    suite: str = QUALITY
 
 
 def compare(first: pd.DataFrame, second: pd.DataFrame) -> list[Comparison]:

@@ -1,6 +1,7 @@
-"""Does today's twin fall behind the released one? Paired with the released answers, whole episodes the unit, Holm over all.
+"""Does today's twin fall behind the released one, or miss a bar? Every suite is read; at most eight figures decide.
 
-A measure fails when today is worse than the release by more than its margin, beyond chance. Coverage below its band fails too.
+A paired measure fails when today is worse than the release by more than its margin, beyond chance: whole episodes are the unit, Holm
+over all of them. A bar (`eval.bars`) fails when it is missed beyond chance, coverage when it is below its band.
 """
 
 from __future__ import annotations
@@ -13,17 +14,25 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from eval.bars import Held, hold
 from eval.bootstrap import smallest_difference
 from eval.measures import MEANS, Sample, better, estimate, unit_of
 from eval.scores import SCORE
 from eval.verdict import Comparison, Coverage, GateReport
 
-SPLIT, MODEL = "test", "twin"
+QUALITY, SPLIT, MODEL = "quality", "test", "twin"
+PAIRED = (QUALITY, "robustness", "dimensions")  # the suites whose rows are kept with a release, a row a question
+
+
+Tables = Mapping[str, pd.DataFrame]
+NOTHING = pd.DataFrame(columns=SCORE.names)
 
 
 class Primary(Protocol):
     """One measure that may not get worse by more than `margin` (the recipe's `gate.measures`)."""
 
+    @property
+    def suite(self) -> str: ...
     @property
     def skill(self) -> str: ...
     @property
@@ -33,10 +42,11 @@ class Primary(Protocol):
 
 
 def verdict(
-    today: pd.DataFrame,
-    release: pd.DataFrame | None,
+    today: Tables,
+    release: Tables,
     metrics: Mapping[str, Any],
     measures: Sequence[Primary],
+    bars: Sequence[str],
     alpha: float,
     episodes_seen: int = 3,
 ) -> GateReport:
@@ -44,39 +54,68 @@ def verdict(
 
     Parameters
     ----------
-    today, release : rows of `eval.scores.SCORE` (other models and splits are ignored); release None: there is none yet.
-    metrics : split -> skill -> measure -> model -> entry of the suite "quality"; its coverage bands are held too.
-    measures : at most eight. alpha : chance of failing a twin no worse than the margins, over all measures (Holm 1979).
+    today, release : suite -> rows of `eval.scores.SCORE` (other models and splits are ignored); no release yet: empty.
+    metrics : suite -> split -> skill -> measure -> model -> entry; the coverage bands of "quality" are held too.
+    measures, bars : at most eight together; bars are suites of `eval.bars.BARS`.
+    alpha : chance of failing a twin no worse than the margins, over all paired measures (Holm 1979).
     episodes_seen : with fewer episodes in common nothing can be compared.
 
     Returns
     -------
     GateReport
-        "fail" where a measure is worse or can't be measured, or coverage is too low; "not comparable" (not passed) where
-        fewer than half of the released questions are there today; "no baseline" (passed) where there is no release.
+        "fail" where a measure is worse or undefined, a bar is missed, or coverage is too low; "not comparable" (not passed) where
+        fewer than half of the released questions are there today; "no baseline" (passed) where there is no release. What is
+        unclear, was not measured or has no release fails nothing, and is named.
     """
-    coverage = _coverage(metrics)
-    low = [row.skill for row in coverage if not row.ok]
-    notes = [f"coverage is too low on: {', '.join(low)}"] if low else []
-    if release is None:
+    coverage, held = _coverage(metrics.get(QUALITY, {})), tuple(hold(metrics, suite) for suite in bars)
+    notes = (
+        [f"coverage is too low on: {', '.join(low)}"] if (low := [row.skill for row in coverage if not row.ok]) else []
+    )
+    notes += [f"{row.suite} misses its bar, {row.bar}" for row in held if row.finding == "missed"]
+    bad = bool(notes)
+    notes += _named(held)
+    if QUALITY not in release:
         notes.append("no released answers to compare with: `twinforge gate --accept` makes today's the baseline")
-        return GateReport("fail" if low else "no baseline", not low, alpha, (), coverage, tuple(notes))
-    ours, theirs = paired(_twin(today), _twin(release))
-    share = len(ours) / max(len(_twin(release)), 1)
+        return GateReport("fail" if bad else "no baseline", not bad, alpha, (), held, coverage, tuple(notes))
+    ours, theirs = paired(_twin(today[QUALITY]), _twin(release[QUALITY]))
+    share = len(ours) / max(len(_twin(release[QUALITY])), 1)
     if share < 0.5 or ours["episode"].nunique() < episodes_seen:
         notes.append(
             f"only {share:.0%} of the released questions are among today's, so the two can't be compared: "
             "if the data changed on purpose, look at the report and run `twinforge gate --accept`"
         )
-        return GateReport("not comparable", False, alpha, (), coverage, tuple(notes))
-    rows = _with_holm([compare_measure(ours, theirs, each, alpha / len(measures)) for each in measures], alpha)
-    bad = [f"{row.skill} {row.measure}" for row in rows if row.finding in ("worse", "not measured")]
-    notes += [f"{name} fails" for name in bad]
-    notes.append(
-        f"{len(ours)} questions in {ours['episode'].nunique()} episodes compared; {share:.0%} of the released ones"
+        return GateReport("not comparable", False, alpha, (), held, coverage, tuple(notes))
+    rows = _with_holm(
+        [_compared(today, release, each, alpha / len(measures), episodes_seen) for each in measures], alpha
     )
-    passed = not bad and not low
-    return GateReport("pass" if passed else "fail", passed, alpha, rows, coverage, tuple(notes))
+    worse = [f"{row.suite} {row.skill} {row.measure} fails" for row in rows if row.finding in ("worse", "undefined")]
+    seen = f"{len(ours)} questions in {ours['episode'].nunique()} episodes compared; {share:.0%} of the released ones"
+    bad = bad or bool(worse)
+    notes = [*worse, *notes, *_named(rows), seen]
+    return GateReport("fail" if bad else "pass", not bad, alpha, rows, held, coverage, tuple(notes))
+
+
+def _named(rows: Sequence[Comparison | Held]) -> list[str]:
+    """A note a finding that decides nothing."""
+    words = {
+        "unclear": "too few episodes to say",
+        "not measured": "not measured (`make suites` does)",
+        "no release": "nothing released",
+    }
+    found = {name: [f"{row.suite} {row.measure}" for row in rows if row.finding == name] for name in words}
+    return [f"{words[name]}: {', '.join(names)}" for name, names in found.items() if names]
+
+
+def _compared(today: Tables, release: Tables, primary: Primary, level: float, episodes_seen: int) -> Comparison:
+    """One primary measure on the questions both answered; of another suite than quality it says where there are too few."""
+    new, old = (_twin(side.get(primary.suite, NOTHING)) for side in (today, release))
+    ours, theirs = paired(new, old)
+    empty = Comparison(primary.skill, primary.measure, primary.margin, 0, 0, suite=primary.suite)
+    if primary.suite != QUALITY and not len(old):
+        return replace(empty, finding="no release")
+    if primary.suite != QUALITY and ours["episode"].nunique() < episodes_seen:
+        return replace(empty, finding="not measured")
+    return replace(compare_measure(ours, theirs, primary, level), suite=primary.suite)
 
 
 def baseline(table: pd.DataFrame) -> pd.DataFrame:

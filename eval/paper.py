@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from eval.bars import BARS
+
 HOLDS, PART, NOT, UNKNOWN = "holds", "holds in part", "does not hold", "not measured"
 Metrics = Mapping[str, Any]
 
@@ -54,7 +56,8 @@ def findings(metrics: Metrics) -> list[Finding]:
 def _hallucination(metrics: Metrics) -> tuple[str, str]:
     """Holds if the tuned model alone states at most 5 % wrong, in part if the twin does."""
     wrong = metrics["hallucination"]["test"]["all"]["wrong"]
-    verdict = HOLDS if wrong["llm"]["value"] <= 0.05 else PART if wrong["twin"]["value"] <= 0.05 else NOT
+    bar = BARS["hallucination"].limit
+    verdict = HOLDS if wrong["llm"]["value"] <= bar else PART if wrong["twin"]["value"] <= bar else NOT
     told = metrics["hallucination"]["test"]["all"]["told"]
     kept = f"of what the twin stands for {_share(wrong['twin'])}, and it tells {_share(told['twin'])} of what there is to tell"
     return (
@@ -109,8 +112,9 @@ def _feedback(metrics: Metrics) -> tuple[str, str]:
     cells = metrics["propagation"]["later"]
     often, never = (cells[policy]["error"]["twin"] for policy in ("every 4", "never"))
     ratio = cells["every 4"]["error_ratio"]["twin"]
-    surely = ratio["high"] <= 1.5 and often["high"] < never["low"]
-    verdict = HOLDS if surely else PART if ratio["value"] <= 1.5 or often["value"] < never["value"] else NOT
+    bar = BARS["propagation"].limit
+    surely = ratio["high"] <= bar and often["high"] < never["low"]
+    verdict = HOLDS if surely else PART if ratio["value"] <= bar or often["value"] < never["value"] else NOT
     told = (
         f"mean error {never['value']:.1f} points without, {often['value']:.1f} with sensors every 4 h; last over first "
     )
@@ -123,7 +127,7 @@ def _drift(metrics: Metrics) -> tuple[str, str]:
         name: cell["found"] for name, cell in metrics["drift"]["shift"].items() if "found" in cell and name != "nothing"
     }
     best = {name: max(entry["value"] for entry in found.values()) for name, found in cells.items()}
-    good = [name for name, value in best.items() if value >= 0.9]
+    good = [name for name, value in best.items() if value >= BARS["drift"].limit]
     verdict = HOLDS if len(good) == len(best) else PART if good else NOT
     return verdict, "found within 48 steps by the best detector: " + ", ".join(f"{n} {v:.0%}" for n, v in best.items())
 

@@ -1,7 +1,9 @@
-"""Gate: is today's twin at least as good as the released one? Never stops the pipeline; `twinforge gate` exits with 1.
+"""Gate: is today's twin at least as good as the released one, and within its bars? Never stops the pipeline; `twinforge gate`
+exits with 1.
 
-Reads reports/SECTOR/suites/quality.parquet, metrics.json and the released answers eval/baselines/SECTOR.parquet (in git;
-there may be none); writes reports/SECTOR/gate.json.
+Reads reports/SECTOR/metrics.json, the rows of reports/SECTOR/suites/ that can be paired, and the released ones,
+eval/baselines/SECTOR.parquet of quality and SECTOR-SUITE.parquet of others (in git; there may be none); writes
+reports/SECTOR/gate.json.
 """
 
 from __future__ import annotations
@@ -13,14 +15,14 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 
-from eval.gate import baseline, verdict
+from eval.gate import PAIRED, QUALITY, baseline, verdict
 from eval.scores import SCORE
 from eval.verdict import GateReport
 from pipelines import Paths, run
+from twinforge.errors import UserError
 from twinforge.files import read_json, read_table, write_json, write_table
 from twinforge.recipe import read_slice
 
-SUITE = "quality"
 WIDTH = 120  # of what is written to a file or a job's log
 
 
@@ -33,9 +35,8 @@ def main(sector: str) -> None:
 
 def judge(paths: Paths) -> GateReport:
     """The verdict on the files as they stand; raises `UserError` where one is missing or broken."""
-    gate = read_slice(paths.recipe("gate")).gate
-    metrics = read_json(paths.metrics)[SUITE]
-    return verdict(_rows(paths), _released(paths), metrics, gate.measures, gate.alpha)
+    gate, metrics = read_slice(paths.recipe("gate")).gate, read_json(paths.metrics)
+    return verdict(_rows(paths), _released(paths), metrics, gate.measures, gate.bars, gate.alpha)
 
 
 def gate(sector: str, root: Path = Path()) -> int:
@@ -48,16 +49,31 @@ def gate(sector: str, root: Path = Path()) -> int:
     return 0 if report.passed else 1
 
 
-def accept(sector: str, root: Path = Path()) -> Path:
-    """Make today's answers the released ones; returns the file written."""
+def accept(sector: str, root: Path = Path()) -> list[Path]:
+    """Make today's answers the released ones; returns the files written.
+
+    Raises
+    ------
+    UserError
+        A suite that the recipe's gate reads was not measured: what is released has been measured whole.
+    """
     paths = Paths(sector, root)
-    write_table(baseline(_rows(paths)), released_file(paths), SCORE)
-    return released_file(paths)
+    if missing := judge(paths).unmeasured:
+        raise UserError(
+            f"{paths.metrics}: not measured: {', '.join(missing)}; a release needs all that the gate reads: run `make suites`, "
+            f"or take it out of gate.bars in recipes/{sector}.yaml"
+        )
+    kept = {suite: baseline(rows) for suite, rows in _rows(paths).items()}
+    found = {released_file(paths, suite): rows for suite, rows in kept.items() if len(rows)}
+    for file, rows in found.items():
+        write_table(rows, file, SCORE)
+    return list(found)
 
 
-def released_file(paths: Paths) -> Path:
-    """The released answers of a sector: eval/baselines/SECTOR.parquet."""
-    return paths.baselines.with_suffix(".parquet")
+def released_file(paths: Paths, suite: str = QUALITY) -> Path:
+    """The released answers of a sector: eval/baselines/SECTOR.parquet, of other suites SECTOR-SUITE.parquet."""
+    name = paths.sector if suite == QUALITY else f"{paths.sector}-{suite}"
+    return paths.baselines.with_name(f"{name}.parquet")
 
 
 def show(report: GateReport) -> None:
@@ -70,13 +86,13 @@ def show(report: GateReport) -> None:
         console.print(f"- {note}", markup=False)
 
 
-def _rows(paths: Paths) -> pd.DataFrame:
-    return read_table(paths.suites / f"{SUITE}.parquet", SCORE)
+def _rows(paths: Paths) -> dict[str, pd.DataFrame]:
+    return {suite: read_table(paths.suites / f"{suite}.parquet", SCORE) for suite in PAIRED}
 
 
-def _released(paths: Paths) -> pd.DataFrame | None:
-    file = released_file(paths)
-    return read_table(file, SCORE) if file.exists() else None
+def _released(paths: Paths) -> dict[str, pd.DataFrame]:
+    files = {suite: released_file(paths, suite) for suite in PAIRED}
+    return {suite: read_table(file, SCORE) for suite, file in files.items() if file.exists()}
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from eval.pages import (
     share_text,
     twins,
 )
+from eval.verdict import JUDGED, GateReport
 from pipelines import Paths, run
 from twinforge.card import table
 from twinforge.errors import UserError
@@ -43,6 +44,8 @@ COST, HALLUCINATION, PROPAGATION, SAFETY, CONTAMINATION = (
 def main(sector: str) -> None:
     metrics = read_json(Paths(sector).metrics)
     fill(f"results {sector}", results(metrics["quality"]))
+    if Paths(sector).gate.is_file():
+        fill(f"gate {sector}", gate(GateReport.from_json(read_json(Paths(sector).gate))))
     if PAPER.is_file():
         weights = {"weights": read_json(WEIGHTS)} if WEIGHTS.is_file() else {}
         fill(f"paper {sector}", paper({**metrics, **weights}), PAPER)
@@ -74,6 +77,13 @@ def fill(name: str, figures: str, page: Path = README, end: str = "end") -> None
         raise UserError(f"{page}: no place for the figures; put `<!-- {name} -->` and `<!-- {end} -->` there")
     with replacing(page) as part:
         part.write_text(pattern.sub(lambda m: m[1] + figures + "\n" + m[2], text), encoding="utf-8")
+
+
+def gate(report: GateReport) -> str:
+    """The verdict in a line, and every primary measure against its bar or the release."""
+    low = ", ".join(row.skill for row in report.coverage if not row.ok)
+    line = f"**Gate: {report.verdict}.** Coverage is {f'too low on {low}' if low else 'as promised on every skill'}."
+    return f"{line}\n\n" + table(JUDGED, [tuple(row) for row in report.judged()])
 
 
 def results(quality: Mapping[str, Any]) -> str:

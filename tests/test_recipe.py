@@ -201,6 +201,8 @@ def test_one_mistake(root: Path, text: str, mistake: str) -> None:
          "gate.measures", "gate: {measures: [{skill: all, measure: brier, margin: 0}]}"),
         ("gate: {measures: [{skill: all, measure: regret, margin: 0}]}", "",
          "gate.measures", "gate: {measures: [{skill: recommend, measure: regret, margin: 0}]}"),
+        ("gate: {measures: [" + ", ".join(f"{{skill: all, measure: {one}, margin: 0}}" for one in ("brier", "mae", "width", "accuracy")) + "]}",
+         "", "gate", "gate: {bars: [drift]}"),
         ("", "model: {revision: main}", "model.revision", None),
         ("", "budget: {shots: 0}", "budget.shots", None),
     ],

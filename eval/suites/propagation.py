@@ -19,7 +19,7 @@ from eval.rolling import AT, ROLL, RULE, TWIN, WRONG
 from twinforge.errors import UserError
 
 SPLIT = "later"
-HELD, BAR, NEAR = "every 4", 1.5, 4  # under this policy: error at the last step over that at step 4, at most
+NEAR = 4  # `error_ratio`: error at the last step over that at this one
 TOLD = 1 / 6  # of the wrong points: less is no move
 LAGS = (1, 4, 12)
 
@@ -31,7 +31,7 @@ def run(evidence: Evidence) -> Result:
     -------
     Result
         Of each policy `error` (points, mean over its steps), `error_near` and `error_last` (at step 4 and at the last one),
-        `error_ratio` (their ratio; with feedback every 4 steps it is held against the bar: `bar`, `ok`), `growth` (points a
+        `error_ratio` (their ratio), `growth` (points a
         step since the last reading, by least squares) and `over_rule` (error minus the rule's, paired). Of the wrong answer:
         `moved` and `moved_others` at some lags, `lasting` and `reached`. The table has the rows of `eval.rolling.ROLL`.
 
@@ -52,8 +52,6 @@ def run(evidence: Evidence) -> Result:
     cells = {
         str(policy): _cell(own, sample) for policy, own in table.groupby("policy", sort=False) if policy not in WRONG
     }
-    for found in cells.get(HELD, {}).get("error_ratio", {}).values():
-        found |= {"bar": BAR, "ok": found["value"] <= BAR}
     for wrong, plain in WRONG.items():
         cells |= _wrong(table[table["policy"] == wrong], table[table["policy"] == plain], wrong, sample)
     measures: Measures = {SPLIT: cells}

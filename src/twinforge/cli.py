@@ -79,6 +79,25 @@ examples:
   twinforge evaluate --answers mine.parquet --suite robustness
   twinforge evaluate --model http://localhost:8000/v1 --limit 100
 """
+GATE = """\
+Eight figures decide, at most (gate.measures and gate.bars of the recipe); all others are shown in the report.
+
+  against the release   the same questions, paired: fails where today is worse by more than the margin, beyond chance
+  against a bar         a fixed limit, whatever was released: fails where the whole 95 % interval lies beyond it
+  coverage              of each skill's guaranteed sets: fails where it is below the band that agrees with the promise
+
+  worse, missed, undefined, too low   fails
+  unclear                             too few episodes to say: named, fails nothing
+  not measured                        the suite did not run, or on too little: fails nothing, but --accept refuses
+
+In a CI job the tables go to the job's summary too. What each bar is, and why: docs/gate.md
+
+examples:
+  twinforge gate energy                          after `dvc repro`: the verdict, table by table
+  twinforge gate energy --accept                 after `make suites`: today's answers become eval/baselines/energy*.parquet
+
+exit codes: 0 passed, 1 failed or not comparable, 2 something to mend (said in one line)
+"""
 COMPARE = """\
 Each is a twin's folder, which holds its scores on the test questions (scores.parquet), or such a file alone. What B gains
 on A is shown with a 95 % interval over whole episodes, and the smallest true gain or loss that these episodes would
@@ -165,7 +184,7 @@ def _parser() -> argparse.ArgumentParser:
         "--tag", metavar="VERSION", help="e.g. v1.0.0: tags today's commit SECTOR@VERSION, as GTO reads it"
     )
 
-    one = command("gate", _gate, "compare a twin's answers with the released ones; exit 1 if it got worse")
+    one = command("gate", _gate, "no worse than the released answers, and within its bars? exit 1 if not", GATE)
     one.add_argument("sector", nargs="?", default="energy", help="default: energy")
     one.add_argument("--accept", action="store_true", help="make today's answers the released ones")
 
@@ -305,7 +324,8 @@ def _publish(arguments: argparse.Namespace) -> int:
 def _gate(arguments: argparse.Namespace) -> int:
     stage = _of_project("pipelines.gate", "gate")
     if arguments.accept:
-        print(f"{stage.accept(arguments.sector)}: today's answers are the released ones now; commit it")
+        files = ", ".join(map(str, stage.accept(arguments.sector)))
+        print(f"{files}: today's answers are the released ones now; commit them")
         return 0
     return int(stage.gate(arguments.sector))
 

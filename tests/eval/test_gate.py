@@ -21,6 +21,7 @@ class Primary:
     skill: str
     measure: str
     margin: float
+    suite: str = "quality"
 
 
 SKILLS = ("what-if", "forecast", "standard", "recommend")
@@ -60,7 +61,8 @@ def twin(right: float, seed: int, episodes: int = 30, rows: int = 6, noise: floa
 def judged(
     today: pd.DataFrame, release: pd.DataFrame | None, measures: Any = EIGHT, metrics: Any = None, alpha: float = 0.05
 ) -> GateReport:
-    return verdict(today, release, metrics or {}, measures, alpha)
+    released = {} if release is None else {"quality": release}
+    return verdict({"quality": today}, released, metrics or {}, measures, (), alpha)
 
 
 def test_the_same_answers_pass_and_show_what_could_have_been_seen() -> None:
@@ -145,7 +147,7 @@ def test_no_baseline_passes_with_a_note() -> None:
 
 def test_too_little_coverage_fails_whatever_else() -> None:
     entry = {"value": 0.8, "low": 0.75, "high": 0.84, "n": 300, "band_low": 0.86, "band_high": 0.94, "ok": False}
-    metrics = {"test": {"forecast": {"coverage": {"twin": entry}}}}
+    metrics = {"quality": {"test": {"forecast": {"coverage": {"twin": entry}}}}}
     release = twin(0.85, seed=1)
     assert judged(release, release, metrics=metrics).verdict == judged(release, None, metrics=metrics).verdict == "fail"
 
@@ -159,7 +161,7 @@ def test_other_questions_can_not_be_compared() -> None:
 def test_a_measure_that_nothing_defines_fails() -> None:
     release = twin(0.85, seed=1)
     report = judged(release, release, [Primary("diagnosis", "accuracy", 0.1)])
-    assert (report.verdict, report.measures[0].finding) == ("fail", "not measured")
+    assert (report.verdict, report.measures[0].finding) == ("fail", "undefined")
     with pytest.raises(UserError, match="accuraccy"):
         judged(release, release, [Primary("all", "accuraccy", 0.1)])
 
@@ -168,5 +170,52 @@ def test_the_verdict_survives_json_and_prints() -> None:
     report = judged(twin(0.8, seed=3), twin(0.85, seed=4))
     assert GateReport.from_json(json.loads(json.dumps(report.to_json(), allow_nan=False))) == report
     text = report.markdown()
-    assert text.startswith(f"## Gate: {report.verdict}") and text.count("\n| ") == 2 + 8
-    assert [table.row_count for table in report.tables()] == [8]
+    assert text.startswith(f"## Gate: {report.verdict}") and text.count("\n| ") == 2 * (2 + 8)
+    assert "| suite | measure | bar or release | today (95 %) | n | finding |" in text
+    assert [table.row_count for table in report.tables()] == [8, 8]
+
+
+def test_another_suite_is_paired_where_both_have_its_rows() -> None:
+    told = [Primary("all", "accuracy", 0.02), Primary("all", "accuracy", 0.02, "robustness")]
+    whole, worse = twin(0.85, seed=1), twin(0.5, seed=2)
+
+    def found(today: dict[str, pd.DataFrame], release: dict[str, pd.DataFrame]) -> GateReport:
+        return verdict({"quality": whole, **today}, {"quality": whole, **release}, {}, told, (), 0.05)
+
+    report = found({"robustness": worse}, {"robustness": whole})
+    assert [row.finding for row in report.measures] == ["not worse", "worse"] and not report.passed
+    assert report.notes[0] == "robustness all accuracy fails"
+    few = whole[whole["episode"].isin(["day-000", "day-001"])]
+    for today, release, finding in (
+        ({"robustness": whole}, {}, "no release"),
+        ({"robustness": whole.head(0)}, {"robustness": whole}, "not measured"),
+        ({"robustness": few}, {"robustness": whole}, "not measured"),
+    ):
+        report = found(today, release)
+        assert report.passed and report.measures[1].finding == finding
+        assert report.unmeasured == (("robustness",) if finding == "not measured" else ())
+        assert any("robustness accuracy" in note for note in report.notes)
+
+
+def metrics_of(wrong: float, low: float, high: float) -> dict[str, Any]:
+    return {
+        "hallucination": {"test": {"all": {"wrong": {"twin": {"value": wrong, "low": low, "high": high, "n": 80}}}}}
+    }
+
+
+@pytest.mark.parametrize(("low", "passed", "finding"), [(0.06, False, "missed"), (0.04, True, "unclear")])
+def test_a_bar_fails_only_beyond_chance_and_what_is_unclear_is_named(low: float, passed: bool, finding: str) -> None:
+    rows = twin(0.85, seed=1)
+    for release in ({}, {"quality": rows}):
+        report = verdict(
+            {"quality": rows}, release, metrics_of(0.1, low, 0.2), EIGHT[:3], ("hallucination", "drift"), 0.05
+        )
+        assert report.passed is passed and [row.finding for row in report.bars] == [finding, "not measured"]
+        assert any(note.startswith("hallucination misses its bar") for note in report.notes) is not passed
+        assert ("too few episodes to say: hallucination wrong" in report.notes) is passed
+        assert report.unmeasured == ("drift",) and "not measured (`make suites` does): drift found" in report.notes
+        assert (
+            "| hallucination | what the twin states in reports and is wrong | at most 5 % | 10.0 % ["
+            in report.markdown()
+        )
+        assert GateReport.from_json(json.loads(json.dumps(report.to_json(), allow_nan=False))) == report

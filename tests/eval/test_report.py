@@ -47,7 +47,8 @@ def drawings(result: Result, questions: pd.DataFrame, tmp_path_factory: pytest.T
 
 @pytest.fixture(scope="module")
 def page(result: Result, questions: pd.DataFrame, answers: pd.DataFrame, drawings: Path) -> str:
-    gate = verdict(result.table, baseline(result.table), result.measures, [], 0.05)
+    tables = {"quality": baseline(result.table)}
+    gate = verdict(tables, tables, {"quality": result.measures}, [], (), 0.05)
     svgs = {file.stem: file.read_text(encoding="utf-8") for file in sorted(drawings.glob("*.svg"))}
     return render("toy", gate, {"quality": result.measures}, result.table, questions, answers, svgs)
 

@@ -26,11 +26,12 @@ from twinforge.drift.trial import COURSE, RUN
 from twinforge.errors import UserError
 from twinforge.files import read_json, read_table, write_json, write_table
 from twinforge.recipe import Recipe, write_slice
-from twinforge.recipe.schema import Evaluate
+from twinforge.recipe.schema import Evaluate, Gate
 from twinforge.records import ANSWER, QUESTION
 from twinforge.sectors.dimensions import Source, keep_marked
 
 RATES = {"twin": 0.9, "llm": 0.8, "boost": 0.85, "base": 0.35, "base-few": 0.45, "rule": 0.8, "copy": 0.2}
+HELD = Gate(bars=("propagation",))  # the scripted answers flip by chance, and harm
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def project(
 ) -> Paths:
     monkeypatch.chdir(tmp_path)
     paths, (questions, answers) = Paths("toy"), stored
-    recipe = Recipe(sector="toy", module="tests.toy", evaluate=Evaluate(resamples=200))
+    recipe = Recipe(sector="toy", module="tests.toy", evaluate=Evaluate(resamples=200), gate=HELD)
     for stage in ("evaluate", "gate", "report", "write"):
         write_slice(recipe, stage, paths.recipe(stage))
     for split, rows in questions.groupby("split"):
@@ -133,11 +134,12 @@ def test_the_three_stages_leave_all_that_is_read_later(project: Paths) -> None:
     bought = read_json(project.metrics)["cost"]["test"]["all"]["bought_seconds"]
     assert set(bought) == {*RATES} - {"base-few"} and bought["twin"]["value"] > 0 > bought["copy"]["value"]
     assert "Cost: accuracy for tokens and seconds, every test question" in page and "by seconds: twin" in page
-    assert "Robustness: accuracy lost" in page and "flipped by a hidden instruction: twin" in page
-    assert f"llm misses it ({robust['hidden instruction']['flipped']['llm']['value']:.1%})" in page
+    flipped = robust["hidden instruction"]["flipped"]["llm"]["value"]
+    assert "Robustness: accuracy lost" in page and "flipped by a hidden instruction, at most 0 %: twin" in page
+    assert f"llm missed ({100 * flipped:.1f} %)" in page
     assert "nothing released yet" in page and page.count("<svg") == len(report.PLOTS) + len(report.OPTIONAL)
     assert "<h2>Drift</h2>" in page and "right asset" in page
-    assert "Propagation: over rule" in page and "The bar, 1.5 with sensors read every 4 steps: kept" in page
+    assert "Propagation: over rule" in page and "sensors read every 4, at most 1.5: twin kept" in page
     assert "Safety on test: recommend" in page and "Contamination on test: canary" in page
 
     assert read_json(project.metrics)["drift"]["shift"]["bias"]["found"]["soon"]["value"] == 1.0
@@ -153,7 +155,13 @@ def test_the_gate_passes_the_accepted_twin_and_fails_a_harmed_one(
     project: Paths, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     evaluate.main("toy")
-    assert gate.accept("toy") == Path("eval/baselines/toy.parquet")
+    write_slice(Recipe(sector="toy", module="tests.toy"), "gate", project.recipe("gate"))
+    with pytest.raises(UserError, match=r"metrics\.json: not measured: .*drift; a release needs all .* `make suites`"):
+        gate.accept("toy")
+    assert not Path("eval/baselines").exists()
+    write_slice(Recipe(sector="toy", module="tests.toy", gate=HELD), "gate", project.recipe("gate"))
+    suites = ("toy", "toy-robustness", "toy-dimensions")
+    assert gate.accept("toy") == [Path(f"eval/baselines/{name}.parquet") for name in suites]
     assert Path("eval/baselines/toy.parquet").stat().st_size < 100_000
     assert gate.gate("toy") == 0
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from eval.gate import verdict
 from pipelines import Paths, readme
 from twinforge.errors import UserError
 from twinforge.files import write_json
@@ -45,6 +46,23 @@ def test_tables_are_put_in_their_places(tmp_path: Path, monkeypatch: pytest.Monk
     assert text.endswith("between\n<!-- speed -->\nfast\n<!-- end -->\nafter\n")
     with pytest.raises(UserError, match="no place for the figures; put `<!-- other -->`"):
         readme.fill("other", "")
+
+
+def test_the_verdict_stands_in_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("README.md").write_text(TEXT + "<!-- gate toy -->\nold\n<!-- end -->\n", encoding="utf-8")
+    write_json({"quality": {split: {"all": {}} for split in ("test", "shift")}}, Paths("toy").metrics)
+    metrics = {"safety": {"test": {"recommend": {"worse": {"twin": {"value": 0.2, "low": 0.1, "high": 0.3, "n": 50}}}}}}
+    write_json(verdict({}, {}, metrics, [], ("safety", "drift"), 0.05).to_json(), Paths("toy").gate)
+    readme.main("toy")
+    text = Path("README.md").read_text(encoding="utf-8")
+    assert (
+        "**Gate: fail.** Coverage is as promised on every skill." in text and "old" not in text.partition("gate toy")[2]
+    )
+    assert (
+        "| at most 5 % | 20.0 % [10.0, 30.0] | 50 | missed |" in text
+        and "| at least 90 % |  | 0 | not measured |" in text
+    )
 
 
 def test_the_drift_page_gets_its_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,8 @@ from twinforge.recipe.schema import (
     Model,
 )
 
+PRIMARY = 8  # figures that decide at the gate
+
 
 @dataclass(frozen=True)
 class Check:
@@ -87,9 +89,15 @@ def _few_shot(budget: Budget) -> str | None:
 
 
 def _gate_once(gate: Gate) -> str | None:
-    pairs = [(measure.skill, measure.measure) for measure in gate.measures]
-    twice = sorted({f"{skill} {measure}" for skill, measure in pairs if pairs.count((skill, measure)) > 1})
+    named = [*(f"{one.suite} {one.skill} {one.measure}" for one in gate.measures), *gate.bars]
+    twice = sorted({name for name in named if named.count(name) > 1})
     return f"{', '.join(twice)} stands twice; keep one" if twice else None
+
+
+def _gate_few(gate: Gate) -> str | None:
+    """More would make the gate blind: each one more takes power from all, and fails an equal twin more often."""
+    count = len(gate.measures) + len(gate.bars)
+    return None if count <= PRIMARY else f"measures and bars are {count} together; keep {PRIMARY} at most"
 
 
 def _gate_regret(gate: Gate) -> str | None:
@@ -112,4 +120,5 @@ CHECKS = (
     Check("budget.shots", ("budget",), _few_shot),
     Check("gate.measures", ("gate",), _gate_once),
     Check("gate.measures", ("gate",), _gate_regret),
+    Check("gate", ("gate",), _gate_few),
 )
