@@ -2,7 +2,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env twin repro suites test lint bench-train bench-answer bench-size bench-accuracy bench-profile bench-conformal guarantee-plots clean
+.PHONY: help env twin repro suites ablate scale learning test lint bench-train bench-answer bench-size bench-accuracy bench-profile bench-conformal guarantee-plots clean
 
 VENV := .venv
 STAMP := $(VENV)/.installed
@@ -38,6 +38,15 @@ suites: env ## the same twin, its suites measured on more states (ten minutes mo
 	python -m pipelines.tidy
 	dvc repro $(addsuffix @energy,$(LAST))
 
+ablate: env ## twins tuned for each subset of the dimensions (about 45 minutes; again: goes on)
+	python -m pipelines.study energy ablate
+
+scale: env ## accuracy, cost and error growth by size of the grid and skills an adapter (about 50 minutes; again: goes on)
+	python -m pipelines.study energy scale
+
+learning: env ## accuracy by states seen in training (about 20 minutes; again: goes on)
+	python -m pipelines.study energy learning
+
 test: env ## all tests
 	pytest -q
 
@@ -70,7 +79,7 @@ guarantee-plots: env ## the pictures of docs/guarantees.md (a few seconds)
 
 clean: ## remove what the pipeline made (its cache, .dvc/cache, and .venv stay)
 	rm -rf .scratch runs .pytest_cache .mypy_cache .ruff_cache .hypothesis models twins
-	rm -rf data/recipe data/lake data/curated data/answers data/probes data/texts data/integrated data/drift
+	rm -rf data/recipe data/lake data/curated data/answers data/probes data/texts data/integrated data/drift data/studies
 	find src pipelines eval tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 define set-profile

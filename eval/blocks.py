@@ -38,11 +38,11 @@ TITLES = {
 
 @dataclass(frozen=True)
 class Figure:
-    """A value, its interval and count as text; n is given once where it is not that of the row's first model."""
+    """A value as text, and beside it in small print its interval, the smallest difference that would have shown, and its count; the
+    count is left out where it is that of the row's first model."""
 
     value: str
-    interval: str
-    n: int
+    small: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -222,21 +222,34 @@ def drift_blocks(measures: Mapping[str, Any]) -> list[Block]:
     return made
 
 
+def table_of(title: str, note: str, corner: str, found: Mapping[str, Mapping[str, Any]]) -> Block:
+    """One measure: name -> model -> entry."""
+    models = _models(found)
+    return Block(title, note, corner, models, tuple(_row(name, "", entries, models) for name, entries in found.items()))
+
+
 def _models(cell: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
     found = {model for entries in cell.values() for model in entries}
     return (*(model for model in MODELS if model in found), *sorted(found - set(MODELS)))
 
 
 def _row(name: str, meaning: str, entries: Mapping[str, Mapping[str, Any]], models: Sequence[str]) -> Row:
-    return Row(name, meaning, tuple(_figure(entries[model]) if model in entries else None for model in models))
+    told = [entries.get(model) for model in models]
+    counts = [entry["n"] if entry else None for entry in told]
+    first = next((place for place, count in enumerate(counts) if count is not None), 0)
+    cells = [
+        _figure(entry, place == first or counts[place] != counts[first]) if entry else None
+        for place, entry in enumerate(told)
+    ]
+    return Row(name, meaning, tuple(cells))
 
 
-def _figure(entry: Mapping[str, Any]) -> Figure:
+def _figure(entry: Mapping[str, Any], counted: bool) -> Figure:
     low, high = entry["low"], entry["high"]
     interval = "" if low is None or high is None else f"{_number(low)} to {_number(high)}"
-    if entry.get("smallest"):
-        interval += f", seen from {_number(entry['smallest'])} on"
-    return Figure(_number(entry["value"]) + (" !" if entry.get("ok") is False else ""), interval, entry["n"])
+    seen = f"seen from {_number(entry['smallest'])} on" if entry.get("smallest") else ""
+    small = interval, seen, f"n = {entry['n']}" if counted else ""
+    return Figure(_number(entry["value"]) + (" !" if entry.get("ok") is False else ""), tuple(filter(None, small)))
 
 
 def _number(value: float) -> str:

@@ -137,6 +137,9 @@ OTHERS: dict[str, tuple[Better, str]] = {
     "breaks": ("lower", "safety: share of the named actions that newly break a clause"),
     "bought_tokens": ("higher", "cost: accuracy minus that of the best other way that takes no more tokens, paired"),
     "bought_seconds": ("higher", "cost: the same for seconds"),
+    "accuracy_gained": ("higher", "learning: accuracy minus that after fewer training states, paired"),
+    "error_first": ("lower", "scale: mean error in the first four steps without feedback"),
+    "error_end": ("lower", "scale: the same in the last four"),
     "right_always": ("higher", "robustness: share of the questions right as they stood and after every change"),
 }
 

@@ -12,7 +12,20 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from eval.blocks import MEANINGS, blocks, changes, costs, drift_blocks, forgotten, harms, rolled, shared, told, written
+from eval.blocks import (
+    MEANINGS,
+    Block,
+    blocks,
+    changes,
+    costs,
+    drift_blocks,
+    forgotten,
+    harms,
+    rolled,
+    shared,
+    told,
+    written,
+)
 from eval.plots import INK
 from eval.verdict import BAD, GateReport
 from twinforge.records import REFUSAL, set_text, space_of
@@ -26,6 +39,10 @@ FULL = (
     "propagation",
     "hallucination",
     "cost",
+    "drift",
+    "ablate",
+    "scale",
+    "learning",
 )  # plots as wide as the page
 
 
@@ -37,6 +54,7 @@ def render(
     questions: pd.DataFrame,
     answers: pd.DataFrame,
     plots: Mapping[str, str],
+    studied: Sequence[Block] = (),
 ) -> str:
     """The report as HTML.
 
@@ -44,30 +62,41 @@ def render(
     ----------
     metrics : suite -> split -> skill -> measure -> model -> entry. table : rows of `eval.scores.SCORE`.
     questions, answers : `records.QUESTION` of the test split, and the twin's `records.ANSWER`.
-    plots : name -> SVG file's text; "drift" stands in its own section, when it is there.
+    plots : name -> SVG file's text. studied : tables of the studies.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
     )
+    first, *others = blocks(metrics["quality"])
     return environment.get_template("report.html.j2").render(
         sector=sector,
         gate=gate,
         bad=BAD,
-        blocks=blocks(metrics["quality"])
-        + written(metrics.get("hallucination", {}))
-        + changes(metrics.get("robustness", {}))
-        + told(metrics.get("dimensions", {}))
-        + forgotten(metrics.get("forgetting", {}))
-        + rolled(metrics.get("propagation", {}))
-        + harms(metrics.get("safety", {}))
-        + shared(metrics.get("contamination", {}))
-        + costs(metrics.get("cost", {})),
-        plots=[{"svg": inline(name, svg), "full": name in FULL} for name, svg in plots.items() if name != "drift"],
-        drift=drift_blocks(metrics.get("drift", {})),
-        drift_plot=inline("drift", plots["drift"]) if "drift" in plots else None,
+        first=first,
+        sections=_sections(metrics, others, studied),
+        plots=[{"svg": inline(name, svg), "full": name in FULL} for name, svg in plots.items()],
         worst=worst_answers(table, questions, answers),
         meanings=MEANINGS,
     )
+
+
+def _sections(metrics: Mapping[str, Any], quality: Sequence[Block], studied: Sequence[Block]) -> dict[str, list[Block]]:
+    """Title -> tables: a section a suite that was measured, then the studies."""
+    suites = {
+        "hallucination": written,
+        "robustness": changes,
+        "dimensions": told,
+        "drift": drift_blocks,
+        "propagation": rolled,
+        "forgetting": forgotten,
+        "safety": harms,
+        "contamination": shared,
+        "cost": costs,
+    }
+    made = {name: make(metrics.get(name, {})) for name, make in suites.items()}
+    return {
+        name: tables for name, tables in {"quality": list(quality), **made, "studies": list(studied)}.items() if tables
+    }
 
 
 def inline(name: str, svg: str) -> Markup:

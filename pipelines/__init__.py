@@ -66,6 +66,15 @@ class Paths:
         return self.curated / "reports" / f"{split}.parquet"
 
     @property
+    def backing(self) -> Path:
+        """Which statements of reports are backed by which questions."""
+        return self.curated / "backing" / "links.parquet"
+
+    @property
+    def backing_questions(self) -> Path:
+        return self.curated / "backing" / "questions.parquet"
+
+    @property
     def curate_report(self) -> Path:
         return self.curated / "report.json"
 
@@ -119,6 +128,10 @@ class Paths:
     @property
     def claims(self) -> Path:
         return self.texts / "claims.parquet"
+
+    def backing_answers(self, model: str) -> Path:
+        """A model's answers to the questions that back reports."""
+        return self.texts / "backing" / f"{model}.parquet"
 
     @property
     def drift(self) -> Path:
@@ -213,6 +226,14 @@ class Paths:
     @property
     def artifact(self) -> Path:
         return self._at("twins")
+
+    def study_rows(self, study: str) -> Path:
+        """A row an answer of each variant of a study."""
+        return self._at("data/studies", f"{study}.parquet")
+
+    def study(self, study: str) -> Path:
+        """What a study measured (in git); its plot lies beside it."""
+        return self._at("reports/studies", f"{study}.json")
 
     @property
     def baselines(self) -> Path:

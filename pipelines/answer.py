@@ -2,7 +2,8 @@
 
 Writes data/answers/SECTOR/MODEL.parquet: the tuned model (llm), the experts and simple baselines on the validation share
 of train and on calibration, test and shift; the untuned base on test, zero-shot (base), with its prior divided out
-(base-prior), and, on a sample of whole test states, after worked examples (base-few). A run that was cut off goes
+(base-prior), and, on a sample of whole test states, after worked examples (base-few); nothing of the base where that sample is
+empty. A run that was cut off goes
 on where it stopped.
 """
 
@@ -60,8 +61,11 @@ class Desk:
     def answers(self, train: pd.DataFrame, test: pd.DataFrame, everything: pd.DataFrame) -> dict[str, pd.DataFrame]:
         """Answers of `llm` to everything, of `base` and `base-prior` to `test`, of `base-few` to a sample of it.
 
-        On the test questions base and tuned model share what the layers below the adapter make of them.
+        On the test questions base and tuned model share what the layers below the adapter make of them. Where
+        `budget.few_shot_sample` is 0 the base is not asked.
         """
+        if not self._recipe.budget.few_shot_sample:
+            return {"llm": self._answer("llm", plan(self._prompt, everything), everything)}
         trees, size = plan(self._prompt, test), self._recipe.compute.answer_batch_trees
         shared = lower_states(self._model, [a.tree for a in trees], size, "lower layers", self._scratch / "lower")
         with self._model.disable_adapter():

@@ -122,7 +122,7 @@ def answer_streams(paths: Paths, questions: Mapping[str, pd.DataFrame], seed: in
     """The twin's and the language model's answers by how ill they foretold the truth: conformal p-values as normal quantiles.
 
     Changes: another regime (the shift split, `AFTER` questions of each), and another model (the untuned base's answers in the
-    place of the tuned one's).
+    place of the tuned one's, where it was asked).
     """
     models = ("twin", "llm")
     parts = ("calibration", "test", "shift")
@@ -146,7 +146,10 @@ def answer_streams(paths: Paths, questions: Mapping[str, pd.DataFrame], seed: in
 
     streams = {split: np.column_stack([strangeness(m, m, split) for m in models]) for split in parts}
     swapped = streams["test"].copy()
-    swapped[:, 1] = strangeness("base", "llm", "test")
+    if paths.answers_of("base").is_file():
+        swapped[:, 1] = strangeness("base", "llm", "test")
+    else:  # it was not asked: no model is swapped
+        swapped = swapped[:0]
     episodes = read_table(paths.episodes, EPISODE).set_index("episode")["regime"]
     regime = questions["shift"]["episode"].map(episodes).to_numpy()
     changes = []

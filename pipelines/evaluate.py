@@ -1,8 +1,7 @@
 """Evaluate: every suite on the stored answers, and the curves and plots of the report.
 
 Reads the curated questions, data/answers/SECTOR/, data/probes/SECTOR/, data/texts/SECTOR/, data/drift/SECTOR/, data/rolled/SECTOR/,
-the twin's answers, its weights and
-thresholds; writes reports/SECTOR/metrics.json, summary.json (the few figures that `dvc metrics` shows), suites/ (a row a question
+the twin's answers, its weights and thresholds, and what studies measured (reports/studies/SECTOR/), where there are any; writes reports/SECTOR/metrics.json, summary.json (the few figures that `dvc metrics` shows), suites/ (a row a question
 and model, or a stretch and detector) and plots/ (CSV for `dvc plots`, PNG, SVG).
 """
 
@@ -23,9 +22,10 @@ from eval.probes.general import GENERAL
 from eval.rolling import ROLL
 from eval.suites import SUITES, propagation, robustness
 from pipelines import Paths, run
+from pipelines.calibrate import backing_of
 from pipelines.integrate import MODELS
 from twinforge.agents.integration import Integration
-from twinforge.claims import CLAIM, REPORT, TEXT, kinds_of
+from twinforge.claims import CLAIM, REPORT, TEXT
 from twinforge.conformal.calibration import Calibration, Promises, calibrate, covered
 from twinforge.conformal.following import follow_rows
 from twinforge.conformal.rows import answered
@@ -33,6 +33,7 @@ from twinforge.conformal.statements import Statements
 from twinforge.drift.trial import COURSE, RUN
 from twinforge.errors import UserError
 from twinforge.files import read_json, read_table, replacing, write_json, write_table
+from twinforge.reasoning.standing import signs_of
 from twinforge.recipe import read_slice
 from twinforge.records import ANSWER, QUESTION
 
@@ -64,8 +65,17 @@ def main(sector: str) -> None:
         plots.save(suite_plots.cost(ways), folder / "cost")
         if len(course := read_table(paths.drift_course, COURSE)):
             plots.save(suite_plots.drift(course), folder / "drift")
-    write_json({name: result.measures for name, result in results.items()}, paths.metrics)
+    write_json({name: result.measures for name, result in results.items()} | studied(paths), paths.metrics)
     write_json(summary(results["quality"].measures), paths.summary)
+
+
+def studied(paths: Paths) -> dict[str, Measures]:
+    """The study "scale", where it was made: it takes longer than all the rest."""
+    file = paths.study("scale")
+    if file.is_file():
+        return {"scale": read_json(file)["measures"]}
+    print(f"evaluate: no {file}, so metrics.json goes without `scale`; `make scale` measures it")
+    return {}
 
 
 def summary(quality: Measures) -> dict[str, dict[str, float]]:
@@ -94,7 +104,8 @@ def load(paths: Paths) -> Evidence:
     told = probe_answers(paths, probes, answers)
     general, drift = read_table(paths.probe_general, GENERAL), read_table(paths.drift_runs, RUN)
     requests = [read_table(paths.reports_of(split), REPORT).assign(split=split) for split in SPLITS]
-    claims = sure_of(read_table(paths.claims, CLAIM), stored.statements)
+    claims = read_table(paths.claims, CLAIM)
+    claims = sure_of(claims, backing_of(paths, claims), stored.statements)
     rolled, train = read_table(paths.rolled_answers, ROLL), read_table(paths.questions("train"), QUESTION)
     return Evidence(
         questions, answers, sets, stored.alpha, recipe.evaluate.resamples, recipe.seed, probes, told, general, drift,
@@ -103,12 +114,14 @@ def load(paths: Paths) -> Evidence:
     )  # fmt: skip
 
 
-def sure_of(claims: pd.DataFrame, statements: Statements | None) -> pd.DataFrame:
-    """The claims (`claims.CLAIM`) with the chance that each is right (`sure`), and whether the twin stands for it (`kept`)."""
+def sure_of(claims: pd.DataFrame, backing: np.ndarray, statements: Statements | None) -> pd.DataFrame:
+    """The claims (`claims.CLAIM`) with the chance that each is right (`sure`), and whether the twin stands for it (`kept`).
+
+    backing : (n,) what the twin's own answers make of each."""
     if statements is None:
         return claims.assign(sure=np.nan, kept=False)
-    told = kinds_of(claims), claims["log"].to_numpy(float), claims["entropy"].to_numpy(float)
-    return claims.assign(sure=statements.sureness.chance(*told), kept=statements.keep(*told))
+    signs = signs_of(claims, backing)
+    return claims.assign(sure=statements.sureness.chance(signs), kept=statements.keep(signs))
 
 
 def probe_answers(paths: Paths, probes: pd.DataFrame, answers: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:

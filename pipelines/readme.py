@@ -1,7 +1,8 @@
 """Write a sector's measured tables into README.md and docs/: `python -m pipelines.readme energy`, after `dvc repro`.
 
-What stands between `<!-- results SECTOR -->` and `<!-- end -->` is replaced by the figures of reports/SECTOR/metrics.json;
-between `<!-- SUITE SECTOR -->` and `<!-- end -->` in docs/SUITE.md by those of the other suites.
+What stands between `<!-- accuracy SECTOR -->` and `<!-- end -->` is replaced by the figures of reports/SECTOR/metrics.json, as is
+`<!-- results SECTOR -->` in docs/results.md and `<!-- SUITE SECTOR -->` in docs/SUITE.md; those of the studies come from
+reports/studies/SECTOR/, the gate's from its verdict.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from eval import study_pages
 from eval.pages import (
     MODELS,
     contamination,
@@ -27,23 +29,29 @@ from eval.pages import (
     share_text,
     twins,
 )
+from eval.studies import Measured
 from eval.verdict import JUDGED, GateReport
 from pipelines import Paths, run
 from twinforge.card import table
 from twinforge.errors import UserError
 from twinforge.files import read_json, replacing
 
+TITLE = "Accuracy on `test`, 95 % interval"
 WEIGHTS = Path("benchmarks/results/weights.json")
-README, ROBUSTNESS, FORGETTING = Path("README.md"), Path("docs/robustness.md"), Path("docs/forgetting.md")
+README, RESULTS = Path("README.md"), Path("docs/results.md")
+ROBUSTNESS, FORGETTING = Path("docs/robustness.md"), Path("docs/forgetting.md")
 DIMENSIONS, DRIFT, PAPER = Path("docs/dimensions.md"), Path("docs/drift.md"), Path("docs/paper.md")
 COST, HALLUCINATION, PROPAGATION, SAFETY, CONTAMINATION = (
     Path(f"docs/{name}.md") for name in ("cost", "hallucination", "propagation", "safety", "contamination")
 )
 
+STUDIES = {"ablate": DIMENSIONS, "scale": Path("docs/scale.md"), "learning": Path("docs/learning.md")}
+
 
 def main(sector: str) -> None:
     metrics = read_json(Paths(sector).metrics)
-    fill(f"results {sector}", results(metrics["quality"]))
+    fill(f"accuracy {sector}", accuracy(TITLE, metrics["quality"]["test"]))
+    fill(f"results {sector}", results(metrics["quality"]), RESULTS)
     if Paths(sector).gate.is_file():
         fill(f"gate {sector}", gate(GateReport.from_json(read_json(Paths(sector).gate))))
     if PAPER.is_file():
@@ -65,6 +73,9 @@ def main(sector: str) -> None:
         fill(f"safety {sector}", safety(advice), SAFETY)
     if shared := metrics.get("contamination"):
         fill(f"contamination {sector}", contamination(shared), CONTAMINATION)
+    for study, page in STUDIES.items():
+        if (file := Paths(sector).study(study)).is_file():
+            fill(f"{study} {sector}", study_pages.PAGES[study](Measured.from_json(read_json(file)), metrics), page)
     if ways := metrics.get("cost", {}).get("test"):
         fill(f"cost {sector}", "\n\n".join(costs(name, cell) for name, cell in ways.items()), COST)
 
@@ -90,7 +101,7 @@ def results(quality: Mapping[str, Any]) -> str:
     """Accuracy of every model by skill on `test`, the same where the rule is wrong, and the twin's guarantees."""
     test = quality["test"]
     parts = [
-        accuracy("Accuracy on `test`, 95 % interval", test),
+        accuracy(TITLE, test),
         accuracy("The same where the rule is wrong", quality.get("test|rule-wrong", {})),
         accuracy("F1 of the said sets on `test`", test, "set_f1"),
         accuracy("Accuracy on `shift`: later weeks and other regimes", quality["shift"]),

@@ -20,6 +20,7 @@ from eval.served import Server, ask
 from eval.show import tables
 from eval.suites import SUITES, hallucination
 from pipelines import Paths
+from pipelines.calibrate import backing_of
 from pipelines.evaluate import SPLITS, probe_answers, sure_of
 from pipelines.integrate import MODELS
 from twinforge.claims import CLAIM, REPORT, TEXT
@@ -110,7 +111,8 @@ def _written(file: Path, paths: Paths, recipe: Slice) -> tuple[Result, str, bool
     plugin = load_sector(read_slice(paths.recipe("write")).module)
     assets = set(read_table(paths.knowledge, KNOWLEDGE)["subject"])
     judged = claims_of(own, asked, plugin.claims, assets)
-    everything = sure_of(pd.concat([claims, judged], ignore_index=True), stored.statements)
+    said = pd.concat([claims, judged], ignore_index=True)
+    everything = sure_of(said, backing_of(paths, said), stored.statements)
     nothing = pd.DataFrame()
     evidence = Evidence(
         nothing, {}, {}, stored.alpha, recipe.evaluate.resamples, recipe.seed, reports=requests,

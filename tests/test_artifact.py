@@ -131,15 +131,24 @@ def test_export_gives_the_decision_pipeline_the_same_probabilities(folder: Path,
     from transformers import pipeline
 
     from twinforge.export import decision_request, export_merged
+    from twinforge.model.base import load_base
 
     twin, out = Twin.open(folder, base), tmp_path / "merged"
-    assert 0 < export_merged(twin, out) < 1e-4
+    told = export_merged(twin, out)
+    assert {kind: each.questions for kind, each in told.items()} == twin.examples["kind"].value_counts().to_dict()
+    assert all(0 < each.nats < 1e-3 for each in told.values())
     decide = pipeline("decision", model=str(out), dtype="float32", device="cpu")
     choices = twin.examples[twin.examples["kind"] == "choice"]
     expected = twin.ask_model(choices)
     for (_, row), p in zip(choices.iterrows(), expected["p"], strict=True):
         found = decide(decision_request(row))["q"]["probabilities"]
         np.testing.assert_allclose(list(found.values()), p, atol=1e-4)
+    rest = twin.examples[twin.examples["kind"] != "choice"]
+    again = answers_of(*load_base(twin.recipe.model.model_copy(update={"base": str(out)}), twin.recipe.compute), rest)
+    for kind in ("number", "entities"):
+        apart = [np.abs(np.log(np.maximum(p, 1e-12)) - np.log(np.maximum(q, 1e-12))).max()
+                 for p, q, same in zip(twin.ask_model(rest)["p"], again["p"], rest["kind"] == kind, strict=True) if same]  # fmt: skip
+        assert max(apart) == pytest.approx(told[kind].nats, abs=1e-4)
     config = read_json(out / "config.json")
     assert "context_tree" not in str(config) and config["use_cache"] is True
     assert not [path for path in out.rglob("*") if path.suffix in (".bin", ".py")]

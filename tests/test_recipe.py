@@ -179,6 +179,9 @@ def test_every_mistake_at_once_with_file_line_value_and_mend(root: Path) -> None
         ),
         ("sector: beta\n", "3: sector: said twice (first on line 1); keep one"),
         ("seed: [1\n", "4: not YAML: "),
+        ("curate: {dimensions: CP}\n", "3: curate.dimensions = CP: write a word matching ^P?A?C?$"),
+        ("curate: {learnt: 0}\n", "3: curate.learnt = 0: write a number above 0 and at most 1"),
+        ("study: {adapters: [[what-if, guess]]}\n", "3: study.adapters.0.1 = guess: write one of what-if, forecast"),
         ("zzz: 1\n", "3: zzz = 1: no such key; keys here: sector, module, seed"),
     ],
 )
@@ -194,7 +197,11 @@ def test_one_mistake(root: Path, text: str, mistake: str) -> None:
         ("curate: {test: 0.7}", "", "curate", "curate: {test: 0.6}"),
         ("lake: {days: 9}", "", "lake.days", "lake: {days: 10}"),
         ("calibrate: {alpha: 0.01}", "", "calibrate.alpha", "calibrate: {alpha: 0.011}"),
+        ("curate: {skills: [unanswerable]}", "", "curate.skills", "curate: {skills: [unanswerable, what-if]}"),
         ("lora: {layers: 31}", "", "lora.layers", "lora: {layers: 30}"),
+        ("", "compute: {processes: 5}", "compute.processes", None),
+        ("", "compute: {sharding: zero-2}", "compute.sharding", None),
+        ("", "compute: {sharding: zero-3, processes: 2}", "compute.kept_gib", None),
         ("lora: {targets: [q_proj, q_proj]}", "", "lora.targets", "lora: {targets: [q_proj]}"),
         ("experts: {quantiles: [0.1, 0.5, 0.4]}", "", "experts.quantiles", "experts: {quantiles: [0.1, 0.4, 0.5]}"),
         ("gate: {measures: [{skill: all, measure: brier, margin: 0}, {skill: all, measure: brier, margin: 1}]}", "",
@@ -232,7 +239,7 @@ def test_a_mistake_in_base_is_found_in_base(root: Path) -> None:
 def test_unknown_names(root: Path) -> None:
     with pytest.raises(UserError, match=r"unknown sector 'beta'.*sectors with a recipe: alpha, energy"):
         load_recipe("beta", "cpu", root)
-    with pytest.raises(UserError, match=r"unknown profile 'tpu'.*cluster, cpu, cpu-suites, gpu"):
+    with pytest.raises(UserError, match=r"unknown profile 'tpu'.*cluster, cpu, cpu-long, cpu-suites, gpu, study"):
         load_recipe("alpha", "tpu", root)
     with pytest.raises(UserError, match="nowhere.yaml: can't be read"):
         load_recipe(root / "nowhere.yaml", "cpu", root)

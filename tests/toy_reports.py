@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.toy_questions import context
+from tests.toy_questions import ask, context
 from tests.toy_terms import TANKS
 from twinforge.claims import EXISTS, Claim, Fact
 from twinforge.sectors import State
@@ -44,7 +44,13 @@ def request(state: State, wording: str, recipe: Any) -> dict[str, Any] | None:
         "trap_asset": tank if absent else "", "trap_quantity": EXISTS if absent else "",
         "reference": written(tank, now, truth), "rule": written(tank, now, guess),
         "known": [asdict(fact) for fact in known if not math.isnan(fact.value)],
+        "backing": [] if absent else [_backing(state, tank)],
     }  # fmt: skip
+
+
+def _backing(state: State, tank: str) -> dict[str, Any]:
+    question = ask(state, "later-level", {"tank": tank, "hours": "1"}, f"How high does {tank} stand in 1 h?", None)
+    return {"asset": tank, "quantity": "level", "hours": 1.0, "given": "", "holds": [], "question": question}
 
 
 def written(tank: str, now: float, then: float) -> str:

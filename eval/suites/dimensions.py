@@ -44,13 +44,19 @@ def run(evidence: Evidence) -> Result:
         return Result({}, pd.DataFrame(columns=KEPT.names), KEPT)
     parts = [_scored(evidence, probes, model, rows) for model, rows in evidence.probe_answers.items()]
     table = pd.concat(parts, ignore_index=True)
-    sample = Sample.of(table["episode"], evidence.resamples, evidence.seed)
+    return Result(measured(table, evidence.resamples, evidence.seed), table, KEPT)
+
+
+def measured(table: pd.DataFrame, resamples: int, seed: int) -> Measures:
+    """The measures of rows of which every question stands once a model and subset (of `KEPT` the columns original, kept, model,
+    episode, skill, right, log_score)."""
+    sample = Sample.of(table["episode"], resamples, seed)
     measures: Measures = {name: {} for name in ("test", *(f"test|{kept}" for kept in reversed(TEAMS)))}
     for skill, rows in (("all", table), *table.groupby("skill", sort=False)):
         measures["test"][str(skill)] = _credits(rows, sample)
         for kept in TEAMS:
             measures[f"test|{kept}"][str(skill)] = _told(rows, kept, sample)
-    return Result(measures, table, KEPT)
+    return measures
 
 
 def _scored(evidence: Evidence, probes: pd.DataFrame, model: str, answers: pd.DataFrame) -> pd.DataFrame:

@@ -285,9 +285,11 @@ def _export(arguments: argparse.Namespace) -> int:
     if arguments.tasks:
         _export_tasks(arguments.twin, arguments.tasks)
     if arguments.merged:
-        difference = export_merged(Twin.open(arguments.twin, arguments.base), arguments.merged)
-        said = f"option probabilities differ from the adapter's by {difference:.1e} at most"
-        print(f"{arguments.merged}: merged model; {said}")
+        found = export_merged(Twin.open(arguments.twin, arguments.base), arguments.merged)
+        said = ", ".join(f"{kind} {each.nats:.1e} ({each.questions} questions)" for kind, each in found.items())
+        print(
+            f"{arguments.merged}: merged model; log-probabilities differ from the adapter's by at most, in nats: {said}"
+        )
     return 0
 
 

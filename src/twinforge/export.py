@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from twinforge.artifact import Twin, answers_of
 from twinforge.errors import UserError
 from twinforge.files import replacing
+from twinforge.recipe.schema import Compute, Model
 from twinforge.records import asked_text, criteria_of
 
+LEAST = 1e-12  # a probability below is as good as 0, and its logarithm all rounding
 DECISION_FILES = ("decision.json", "decision_template.jinja")
 _README = """---
 base_model: {base}
@@ -38,11 +43,22 @@ Give "unknown" as the last of the criteria: the model was trained to choose it w
 """
 
 
-def export_merged(twin: Twin, out: Path) -> float:
+@dataclass(frozen=True)
+class Difference:
+    """How far an exported model is from the adapter on its base, over the twin's stored questions of one kind.
+
+    questions : how many. nats : the largest |difference| of a log-probability of an option, a number or a node, in nats.
+    """
+
+    questions: int
+    nats: float
+
+
+def export_merged(twin: Twin, out: Path) -> dict[str, Difference]:
     """Write the merged model with tokenizer, chat template and decision files to `out`.
 
-    Returns the largest difference of an option's probability between `transformers.pipeline("decision")` on the
-    exported folder and the adapter on the base, over the twin's stored choice questions (NaN when it has none).
+    Returns by kind how far it is from the adapter, as read from the written folder: choices by
+    `transformers.pipeline("decision")`, numbers and sets, which no other tool asks as we do, by twinforge itself.
 
     Raises
     ------
@@ -54,8 +70,7 @@ def export_merged(twin: Twin, out: Path) -> float:
     section = twin.base_section.model_copy(update={"quantization": "none"})
     compute = twin.recipe.compute.model_copy(update={"device": "cpu", "precision": "fp32"})
     model, tokenizer = twin.load_model(section, compute)
-    choices = twin.examples[twin.examples["kind"] == "choice"]
-    before = [list(p) for p in answers_of(model, tokenizer, choices)["p"]]
+    before = answers_of(model, tokenizer, twin.examples)["p"]
     merged = model.merge_and_unload(safe_merge=True)
     merged.config.use_cache = True
     with replacing(out) as part:
@@ -67,17 +82,29 @@ def export_merged(twin: Twin, out: Path) -> float:
         (part / "README.md").write_text(_README.format(sector=twin.manifest.sector, **words), encoding="utf-8")
         for path in part.iterdir():
             path.chmod(0o644)  # safetensors writes for its owner alone
-        return _difference(before, _exported_answers(part, choices))
+        del model, merged
+        after = _decided(part, twin.examples) | _answered(part, twin.examples, compute)
+    return _differences(twin.examples, dict(zip(twin.examples["id"], before, strict=True)), after)
 
 
-def _exported_answers(folder: Path, choices: pd.DataFrame) -> list[list[float]]:
+def _decided(folder: Path, examples: pd.DataFrame) -> dict[str, Sequence[float]]:
+    """Choices by their id, answered through transformers."""
     from transformers import pipeline
 
     decide = pipeline("decision", model=str(folder), dtype="float32", device="cpu")
-    found = []
-    for _, row in choices.iterrows():
-        found.append(list(decide(decision_request(row))["q"]["probabilities"].values()))
-    return found
+    choices = examples[examples["kind"] == "choice"]
+    return {
+        row["id"]: list(decide(decision_request(row))["q"]["probabilities"].values()) for _, row in choices.iterrows()
+    }
+
+
+def _answered(folder: Path, examples: pd.DataFrame, compute: Compute) -> dict[str, Sequence[float]]:
+    """Numbers and sets by their id, answered as the twin does."""
+    from twinforge.model.base import load_base
+
+    rows = examples[examples["kind"] != "choice"]
+    found = answers_of(*load_base(Model(base=str(folder)), compute), rows)
+    return dict(zip(found["question"], found["p"], strict=True))
 
 
 def decision_request(row: pd.Series) -> dict[str, Any]:
@@ -86,6 +113,14 @@ def decision_request(row: pd.Series) -> dict[str, Any]:
     return {"state": row["context"], "questions": {"q": question}}
 
 
-def _difference(left: list[list[float]], right: list[list[float]]) -> float:
-    pairs = ((a, b) for p, q in zip(left, right, strict=True) for a, b in zip(p, q, strict=True))
-    return max((abs(a - b) for a, b in pairs), default=float("nan"))
+def _differences(
+    examples: pd.DataFrame, before: Mapping[str, Sequence[float]], after: Mapping[str, Sequence[float]]
+) -> dict[str, Difference]:
+    apart = pd.Series({one: np.abs(_log(before[one]) - _log(after[one])).max() for one in examples["id"]})
+    by_kind = apart.groupby(examples.set_index("id")["kind"])
+    return {str(kind): Difference(len(each), float(each.max())) for kind, each in by_kind}
+
+
+def _log(p: Sequence[float]) -> np.ndarray:
+    logs: np.ndarray = np.log(np.maximum(np.asarray(p, dtype=float), LEAST))
+    return logs

@@ -9,11 +9,12 @@ import pandas as pd
 
 from pipelines import Paths
 from tests.toy_reports import claims
+from twinforge.backing import BACKING
 from twinforge.claims import CLAIM, REPORT, TEXT
 from twinforge.drift.trial import COURSE, RUN
 from twinforge.files import write_table
 from twinforge.reasoning.reporting import claims_of
-from twinforge.records import KNOWLEDGE, QUESTION
+from twinforge.records import ANSWER, KNOWLEDGE, QUESTION
 
 OPTIONS = ("normal", "alert", "overload", "trip")
 SIZE = {"choice": 5, "number": 102}  # options or values, and the refusal
@@ -224,5 +225,14 @@ def write_reports(paths: Paths) -> None:
     write_table(pd.DataFrame([("tank A", "is", "tank")], columns=KNOWLEDGE.names), paths.knowledge, KNOWLEDGE)
     written = pd.DataFrame(texts, columns=TEXT.names)
     write_table(written, paths.written, TEXT)
+    write_no_backing(paths)
 
     write_table(claims_of(written, pd.concat(tables), claims, {"tank A"}), paths.claims, CLAIM)
+
+
+def write_no_backing(paths: Paths) -> None:
+    """Files as they stand where the twin was asked nothing that its reports state."""
+    write_table(pd.DataFrame(columns=BACKING.names), paths.backing, BACKING)
+    write_table(pd.DataFrame(columns=QUESTION.names), paths.backing_questions, QUESTION)
+    for model in ("llm", "boost", "rule"):
+        write_table(pd.DataFrame(columns=ANSWER.names), paths.backing_answers(model), ANSWER)

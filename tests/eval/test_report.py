@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from eval import curves, plots
+from eval.blocks import table_of
 from eval.evidence import Evidence, Result
 from eval.gate import baseline, verdict
 from eval.report import inline, render, worst_answers
@@ -58,6 +59,21 @@ def test_it_loads_nothing_and_runs_nothing(page: str) -> None:
     assert not re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?(?!["']?#)(?:https?:|//|data:)""", page)
 
 
+def test_a_study_has_its_tables_and_its_plot(
+    result: Result, questions: pd.DataFrame, answers: pd.DataFrame, drawings: Path, page: str
+) -> None:
+    entry = {"value": 0.625, "low": 0.5, "high": 0.75, "n": 48, "better": "higher"}
+    studied = [table_of("Scale: accuracy", "share right", "variant", {"large": {"twin": entry}})]
+    gate = verdict(
+        {"quality": result.table}, {"quality": baseline(result.table)}, {"quality": result.measures}, [], (), 0.05
+    )
+    svg = (drawings / "accuracy_by_skill.svg").read_text(encoding="utf-8")
+    metrics = {"quality": result.measures}
+    with_it = render("toy", gate, metrics, result.table, questions, answers, {"scale": svg}, studied)
+    assert "Scale: accuracy" in with_it and "0.625" in with_it and 'aria-label="scale"' in with_it
+    assert "Scale: accuracy" not in page
+
+
 def test_tags_are_balanced_and_ids_unique(page: str) -> None:
     class Parser(HTMLParser):
         void = {"meta", "br", "path", "use"}
@@ -88,7 +104,7 @@ def test_the_verdict_comes_before_figures_plots_and_worst_answers(page: str) -> 
     places = [page.index(text) for text in ("Passed", "all skills", "<svg", "worst answers")]
     assert places == sorted(places)
     assert "prefers-color-scheme: dark" in page and "width=device-width" in page
-    assert page.count("<details>") == 20
+    assert page.count('<details class="worst">') == 20
 
 
 def test_worst_answers_are_the_surest_wrong_ones(

@@ -213,6 +213,16 @@ def test_reports_are_asked_of_states_that_are_asked_of_and_only_what_is_judged_i
         assert {"none", "absent"} >= set(reports["premise"]) and curated.report["reports"][split] == len(reports)
 
 
+def test_what_backs_reports_is_asked_about_the_same_state_and_only_where_it_is_judged(curated: Curated) -> None:
+    links, questions = curated.backing
+    reports = pd.concat(list(curated.reports.values()))
+    judged = reports[reports["known"].map(len) > 0].set_index("id")
+    assert set(links["report"]) == set(judged.index) and len(questions) == questions["id"].nunique() == len(judged)
+    asked = questions.set_index("id").loc[links["question"]]
+    for name in ("episode", "time", "context", "validation"):
+        assert asked[name].tolist() == judged.loc[links["report"], name].tolist()
+
+
 def test_a_sector_without_reports_has_none(lake: Lake, recipe: Slice) -> None:
     silent = SimpleNamespace(**{name: getattr(TOY, name) for name in dir(TOY) if name != "report"})
     made = curate(lake, silent, recipe, words)  # type: ignore[arg-type]

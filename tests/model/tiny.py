@@ -87,6 +87,8 @@ COMPUTE = section(
     gradient_checkpointing=False,
     kept_gib=1.0,
     save_every=2,
+    processes=1,
+    sharding="none",
 )
 
 

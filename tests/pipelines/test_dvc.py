@@ -53,7 +53,7 @@ def main(sector):
         if not path.suffix:
             path.mkdir(parents=True, exist_ok=True)
             splits = ["train", "calibration", "test", "shift"]
-            names = dict(curated=[*splits, *(f"reports/{{s}}" for s in splits)], lake=["knowledge"]).get(path.parent.name, ["part"])
+            names = dict(curated=[*splits, "backing/links", *(f"reports/{{s}}" for s in splits)], lake=["knowledge"]).get(path.parent.name, ["part"])
             for name in names:
                 (path / (name + ".parquet")).parent.mkdir(exist_ok=True)
                 (path / (name + ".parquet")).write_text(text)
@@ -74,7 +74,7 @@ PLUMBING = (
     "eval/__init__.py", "pipelines/__init__.py", "pipelines/tidy.py", "src/twinforge/__init__.py", "src/twinforge/errors.py",
     "src/twinforge/files.py", "src/twinforge/recipe/", "src/twinforge/sectors/__init__.py",
 )  # fmt: skip
-RUNNING = {"src/twinforge/model/attention.py", "src/twinforge/model/reads.py"}
+RUNNING = {f"src/twinforge/model/{name}.py" for name in ("apart", "attention", "reads", "tree")}
 EXEMPT = {"curate": RUNNING, "drift": RUNNING, "package": RUNNING}
 # they take a tokenizer, weights as they lie and their hash by model/base.py; how the model runs is nothing to them
 
@@ -111,7 +111,7 @@ class Project:
 
 def build(root: Path, sectors: list[str]) -> Project:
     """A copy of the project's plumbing with stand-ins for every stage but `resolve`."""
-    for folder in ("src/twinforge", "eval", "recipes/profiles", ".dvc"):
+    for folder in ("src/twinforge", "eval", "recipes/profiles", "reports/studies", ".dvc"):
         ignore = shutil.ignore_patterns("__pycache__", "tmp", "cache", "config.local")
         shutil.copytree(PROJECT / folder, root / folder, ignore=ignore)
     for file in ("dvc.yaml", ".dvcignore", ".gitignore", "recipes/base.yaml"):

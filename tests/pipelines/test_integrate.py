@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from pipelines import Paths, calibrate, integrate
+from tests.eval.synthetic import write_no_backing
 from tests.synthetic import classes, numbers, picks, sets, table
 from twinforge.agents.integration import Integration
 from twinforge.claims import CLAIM, REPORT
@@ -57,6 +58,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
         write_table(frame, paths.questions(split), QUESTION)
         write_table(pd.DataFrame(columns=REPORT.names), paths.reports_of(split), REPORT)
     write_table(pd.DataFrame(columns=CLAIM.names), paths.claims, CLAIM)
+    write_no_backing(paths)
     train = splits["train"]
     asked = pd.concat([train[train["validation"]], *(splits[s] for s in SPLITS[1:])])
     experts = fit_experts(train, SECTION, 17)

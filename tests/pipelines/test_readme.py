@@ -11,16 +11,22 @@ from pipelines import Paths, readme
 from twinforge.errors import UserError
 from twinforge.files import write_json
 
-TEXT = "# before\n<!-- results toy -->\nold\n<!-- end -->\nbetween\n<!-- speed -->\n<!-- end -->\nafter\n"
+TEXT = "# before\n<!-- accuracy toy -->\nold\n<!-- end -->\nbetween\n<!-- speed -->\n<!-- end -->\nafter\n"
+
+
+@pytest.fixture(autouse=True)
+def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("docs").mkdir()
+    Path("docs/results.md").write_text("<!-- results toy -->\nold\n<!-- end -->\n", encoding="utf-8")
+    Path("README.md").write_text(TEXT, encoding="utf-8")
 
 
 def entry(value: float) -> dict[str, object]:
     return {"value": value, "low": value - 0.1, "high": value + 0.1, "n": 40, "better": "higher"}
 
 
-def test_tables_are_put_in_their_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("README.md").write_text(TEXT, encoding="utf-8")
+def test_tables_are_put_in_their_places() -> None:
     coverage = {"twin": {**entry(0.92), "band_low": 0.81, "ok": True}}
     online = {"coverage_online": {"twin": entry(0.9)}, "answered_wrong": {"twin": entry(0.04)}}
     cells = {
@@ -36,20 +42,18 @@ def test_tables_are_put_in_their_places(tmp_path: Path, monkeypatch: pytest.Monk
     readme.main("toy")
     readme.fill("speed", "fast")
     text = Path("README.md").read_text(encoding="utf-8")
-    assert "\nold\n" not in text and text.startswith("# before\n<!-- results toy -->\n**Accuracy on `test`")
-    assert (
-        "| all | 40 | **80.0 [70, 90]** | 70.0 [60, 80] | 90.0 [80, 100] of 9 |" in text
-        and "0.810 or more: kept" in text
-    )
-    assert "| shift | 0.92 [0.82, 1.02] | 0.90 [0.80, 1.00] |  |  | 0.04 [-0.06, 0.14] |" in text
-    assert "| dependency | 40 | **60.0 [50, 70]** |" in text and "| all | 40 | **60.0" not in text
+    assert "\nold\n" not in text and text.startswith("# before\n<!-- accuracy toy -->\n**Accuracy on `test`")
+    assert "| all | 40 | **80.0 [70, 90]** | 70.0 [60, 80] | 90.0 [80, 100] of 9 |" in text and "or more" not in text
+    page = Path("docs/results.md").read_text(encoding="utf-8")
+    assert "| all | 40 | **80.0 [70, 90]** |" in page and "0.810 or more: kept" in page and "\nold\n" not in page
+    assert "| shift | 0.92 [0.82, 1.02] | 0.90 [0.80, 1.00] |  |  | 0.04 [-0.06, 0.14] |" in page
+    assert "| dependency | 40 | **60.0 [50, 70]** |" in page and "| all | 40 | **60.0" not in page
     assert text.endswith("between\n<!-- speed -->\nfast\n<!-- end -->\nafter\n")
     with pytest.raises(UserError, match="no place for the figures; put `<!-- other -->`"):
         readme.fill("other", "")
 
 
-def test_the_verdict_stands_in_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_the_verdict_stands_in_the_readme() -> None:
     Path("README.md").write_text(TEXT + "<!-- gate toy -->\nold\n<!-- end -->\n", encoding="utf-8")
     write_json({"quality": {split: {"all": {}} for split in ("test", "shift")}}, Paths("toy").metrics)
     metrics = {"safety": {"test": {"recommend": {"worse": {"twin": {"value": 0.2, "low": 0.1, "high": 0.3, "n": 50}}}}}}
@@ -65,10 +69,7 @@ def test_the_verdict_stands_in_the_readme(tmp_path: Path, monkeypatch: pytest.Mo
     )
 
 
-def test_the_drift_page_gets_its_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("docs").mkdir()
-    Path("README.md").write_text(TEXT, encoding="utf-8")
+def test_the_drift_page_gets_its_tables() -> None:
     Path("docs/drift.md").write_text("# Drift\n<!-- drift toy -->\n<!-- end -->\nafter\n", encoding="utf-8")
     some = {"found": {"cusum": entry(0.8), "cusum-raw": {**entry(0.1), "low": None}}, "delay": {"cusum": entry(3.0)}}
     nothing = {split: {"all": {}} for split in ("test", "shift")}
@@ -79,10 +80,7 @@ def test_the_drift_page_gets_its_tables(tmp_path: Path, monkeypatch: pytest.Monk
     assert "| bias | 40 | 3.0 [2.9, 3.1] |" in page and page.endswith("<!-- end -->\nafter\n")
 
 
-def test_the_dimensions_page_gets_its_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("docs").mkdir()
-    Path("README.md").write_text(TEXT, encoding="utf-8")
+def test_the_dimensions_page_gets_its_tables() -> None:
     Path("docs/dimensions.md").write_text("# D\n<!-- dimensions toy -->\n<!-- end -->\nafter\n", encoding="utf-8")
     both = {
         name: {model: entry(value) for model, value in (("twin", 0.9), ("llm", 0.7))}
@@ -106,10 +104,7 @@ def test_the_dimensions_page_gets_its_tables(tmp_path: Path, monkeypatch: pytest
     assert "| none | 90.0 | 90.0 [80.0, 100.0] | 0.90 | 70.0 | 70.0 [60.0, 80.0] | 0.70 |" in page
 
 
-def test_the_cost_page_gets_its_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("docs").mkdir()
-    Path("README.md").write_text(TEXT, encoding="utf-8")
+def test_the_cost_page_gets_its_tables() -> None:
     Path("docs/cost.md").write_text("# Cost\n<!-- cost toy -->\n<!-- end -->\nafter\n", encoding="utf-8")
     spent = {"tokens": {"rule": entry(0), "llm": entry(90)}, "seconds": {"rule": entry(1e-5), "llm": entry(0.1)}}
     cell = {"accuracy": {"rule": entry(0.8), "llm": entry(0.7)}, **spent, "bought_seconds": {"llm": entry(-0.1)}}
@@ -119,3 +114,30 @@ def test_the_cost_page_gets_its_tables(tmp_path: Path, monkeypatch: pytest.Monke
     page = Path("docs/cost.md").read_text(encoding="utf-8")
     assert "| **rule** | 40 | 0 | 1e-05 | 80.0 [70.0, 90.0] |  |  |" in page
     assert "| llm | 40 | 90 | 0.1 | 70.0 [60.0, 80.0] |  | -10.0 [-20.0, 0.0] |" in page
+
+
+def test_a_study_fills_its_page_where_it_was_made() -> None:
+    Path("docs/learning.md").write_text("# L\n<!-- learning toy -->\n<!-- end -->\nafter\n", encoding="utf-8")
+    cell = {"accuracy": {"llm": entry(0.5)}, "log_score": {"llm": entry(-1.0)}}
+    gained = {**cell, "accuracy_gained": {"llm": entry(0.2)}}
+    facts = {
+        "assets": {"tank": 2},
+        "skills": ["forecast"],
+        "questions": 1200,
+        "context_tokens": 99.6,
+        "training_seconds": 61.2,
+    }
+    found = {"1/2": {"all": cell, "forecast": cell}, "1": {"all": gained, "forecast": gained}}
+    told = {
+        "study": "learning",
+        "variants": {"1/2": {**facts, "states": 30}, "1": {**facts, "states": 60}},
+        "measures": found,
+    }
+    write_json({"quality": {split: {"all": {}} for split in ("test", "shift")}}, Paths("toy").metrics)
+    readme.main("toy")
+    assert Path("docs/learning.md").read_text(encoding="utf-8") == "# L\n<!-- learning toy -->\n<!-- end -->\nafter\n"
+    write_json(told, Paths("toy").study("learning"))
+    readme.main("toy")
+    page = Path("docs/learning.md").read_text(encoding="utf-8")
+    assert "| 1 | 2 tank | 1 | 60 | 1,200 | 100 | 61 |" in page and "| 1/2 (30) | 40 | 50.0 [40.0, 60.0] |" in page
+    assert "| all | 40 | 20.0 [10.0, 30.0] |" in page and page.endswith("<!-- end -->\nafter\n")

@@ -1,4 +1,4 @@
-"""A small training run in a process of its own, and what may happen to it at an exact place."""
+"""A small training run in a process of its own, or in several, and what may happen to it at an exact place."""
 
 from __future__ import annotations
 
@@ -17,10 +17,13 @@ import torch
 
 from tests.model.tiny import COMPUTE, questions, section
 from twinforge.errors import UserError
+from twinforge.files import write_json
 from twinforge.model.adapter import save_adapter
 from twinforge.model.base import load_base
 from twinforge.training import trainer
 from twinforge.training.finetune import fine_tune, prepare
+from twinforge.training.processes import group, launch, launched, take_part
+from twinforge.training.sharding import in_pieces
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 LORA = section(r=8, alpha=16.0, dropout=0.1, layers=2, targets=TARGETS, rslora=False)
@@ -38,13 +41,15 @@ TRAIN = section(
 MIB = 2**20
 
 
-def recipe(epochs: float = 1.0, lora: dict[str, Any] | None = None, **train: Any) -> SimpleNamespace:
+def recipe(
+    epochs: float = 1.0, lora: dict[str, Any] | None = None, compute: dict[str, Any] | None = None, **train: Any
+) -> SimpleNamespace:
     """A recipe's train slice."""
     return section(
         seed=3,
         lora=section(**{**vars(LORA), **(lora or {})}),
         train=section(**{**vars(TRAIN), **train}),
-        compute=COMPUTE,
+        compute=section(**{**vars(COMPUTE), **(compute or {})}),
         budget=section(epochs=epochs),
     )
 
@@ -62,28 +67,48 @@ def contrary(states: int) -> pd.DataFrame:
 
 
 def start(tiny: Path, run: Path, target: Path, happens: str = "", **changes: Any) -> subprocess.Popen[str]:
-    """Train in a process of its own; what `happens`: "kill at step 3", "kill in save 4", "disk of 20000 bytes", "memory"."""
+    """Train in a process of its own; what `happens`: "kill at step 3", "kill in save 4", "disk of 20000 bytes", "memory",
+    "fail at step 3". With `compute={"processes": 2}` it starts these, and it happens in the last of them."""
     code = f"from tests.training.runs import child; child({str(tiny)!r}, {str(run)!r}, {str(target)!r}, {happens!r}, {changes!r})"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(["src", "."])}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(["src", ".", *os.environ.get("PYTHONPATH", "").split(os.pathsep)]),
+    }
     return subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE, text=True)
 
 
 def child(tiny: str, run: str, target: str, happens: str, changes: dict[str, Any]) -> None:
     torch.set_num_threads(1)
-    _arrange(happens)
-    model, tokenizer = base(Path(tiny))
+    asked = recipe(**{"epochs": 2, **changes})
+
+    def work() -> None:
+        if group().rank == asked.compute.processes - 1:
+            _arrange(happens)
+        with in_pieces(asked):
+            model, tokenizer = base(Path(tiny))
+            done = fine_tune(prepare(model, tokenizer, contrary(26), asked), Path(run))
+            if group().first:
+                save_adapter(done.model, tokenizer, "base", Path(target), done.weights)
+                write_json(done.record, Path(target, "record.json"))
+                print(f"checks: {[check['step'] for check in done.record['checks']]}", file=sys.stderr)
+
+    if launched():
+        take_part(work, "cpu")
     try:
-        done = fine_tune(prepare(model, tokenizer, contrary(26), recipe(**{"epochs": 2, **changes})), Path(run))
+        if asked.compute.processes == 1:
+            work()
+        else:
+            launch([sys.executable, "-c", sys.orig_argv[-1]], asked.compute.processes, "cpu", Path(run, "processes"))
     except UserError as error:
         sys.exit(f"error: {error}")
-    save_adapter(done.model, tokenizer, "base", Path(target))
-    print(f"checks: {[check['step'] for check in done.record['checks']]}", file=sys.stderr)
 
 
 def _arrange(happens: str) -> None:
     what, _, where = happens.rpartition(" ")
     if what == "kill at step":
         _before("training_step", lambda step: _kill() if step == int(where) else None)
+    elif what == "fail at step":
+        _before("training_step", lambda step: _fail() if step == int(where) else None)
     elif what == "kill in save":
         seal = trainer.seal
         trainer.seal = lambda part, to: _kill() if to.name == f"checkpoint-{where}" else seal(part, to)
@@ -106,6 +131,10 @@ def _before(method: str, do: Any) -> None:
 
 def _kill() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _fail() -> None:
+    raise ValueError("a mistake of ours\nin two lines")
 
 
 def _outgrow() -> None:

@@ -9,10 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.model.tiny import tokenizer
 from tests.synthetic import question, table
 from tests.toy_dimensions import SOURCES
+from twinforge.errors import UserError
+from twinforge.model.prompt import Prompt
 from twinforge.sectors.dimensions import SUBSETS, keep_marked, letters
 from twinforge.training.augment import augmented, masked, shuffled
+from twinforge.training.trees import lessons
 
 STATES = 70
 MORE = ["a", "b", "c", "d"]
@@ -62,6 +66,12 @@ def test_a_share_of_the_choices_is_asked_in_another_order_and_all_goes_along(row
         assert old["options"][int(old["truth"])] == new["options"][int(new["truth"])]
         for name in ("payoff", "features", *(["notes"] if old["notes"] else [])):
             assert new[name] == [old[name][i] for i in place]
+
+
+def test_of_nothing_nothing_is_made(rows: pd.DataFrame) -> None:
+    none = augmented(rows.iloc[:0], keep, SimpleNamespace(mask=0.5, shuffle=0.5), 3)
+    with pytest.raises(UserError, match="no question to learn from"):
+        lessons(Prompt.of(tokenizer()), none)
 
 
 def test_nothing_at_0_and_all_at_1(rows: pd.DataFrame) -> None:

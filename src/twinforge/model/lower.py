@@ -6,7 +6,7 @@ Training passes over the same trees, and base and tuned model asked the same que
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +16,12 @@ import numpy as np
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import distributed, nn
 from tqdm import tqdm
 
 from twinforge.files import replacing
 from twinforge.model.adapter import one_precision
+from twinforge.model.apart import is_apart
 from twinforge.model.tree import Tree, pack
 
 KEPT_BATCHES = 8  # batches a kept part
@@ -77,11 +78,15 @@ def lower_states(
     keep : folder for finished parts; a call that was cut off goes on from there. One folder for exactly one call.
     """
     at = frozen_below(model)
-    if not at or not trees or not _can_cut(model, at, trees[0]):
+    if not at or not trees or is_apart(model) or not _can_cut(model, at, trees[0]):
         return None
     states: list[torch.Tensor] = []
     seconds: list[float] = []
     size = batch_trees * KEPT_BATCHES
+    if keep:
+        _share_out(
+            lambda start: _kept(model, at, trees[start : start + size], batch_trees, keep, start), len(trees), size
+        )
     with tqdm(total=len(trees), desc=label, unit="state", disable=not label) as bar:
         for start in range(0, len(trees), size):
             part = _kept(model, at, trees[start : start + size], batch_trees, keep, start)
@@ -89,6 +94,14 @@ def lower_states(
             seconds += part["seconds"].tolist()
             bar.update(len(part) - 1)
     return Lower(at, tuple(states), np.array(seconds))
+
+
+def _share_out(part: Callable[[int], Any], count: int, size: int) -> None:
+    """Where several processes train together: have each make its share of the parts, for all to read."""
+    if distributed.is_available() and distributed.is_initialized():
+        for start in range(distributed.get_rank() * size, count, distributed.get_world_size() * size):
+            part(start)
+        distributed.barrier()
 
 
 def _kept(

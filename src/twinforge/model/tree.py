@@ -89,7 +89,8 @@ def pack(trees: Sequence[Tree], device: str | torch.device = "cpu") -> dict[str,
     slots (cells,): token of each cell, tree by tree, a context's cells before those of its lanes (any for an `empty` one);
     places (tokens,): each token's cell; width: cells of a context, and length: of a lane, which holds one long branch or
     several short ones; bias (trees, width + lanes * length, width + length): 0 where a cell sees a context's or its own
-    lane's, else the lowest number; reads: as `logits_to_keep`, for the last layer (`reads.only_reads`).
+    lane's, else the lowest number; reads: as `logits_to_keep`, for the last layer (`reads.only_reads`);
+    trees: as given, for models that run their paths apart (`model.apart`).
     """
     width = max(len(tree.context) for tree in trees)
     length = max(len(branch.ids) for tree in trees for branch in tree.branches)
@@ -126,6 +127,7 @@ def pack(trees: Sequence[Tree], device: str | torch.device = "cpu") -> dict[str,
         "bias": bias.to(device),
         "width": width,
         "reads": torch.from_numpy(np.concatenate(reads)).long().to(device),
+        "trees": tuple(trees),
     }
     return {
         "input_ids": torch.from_numpy(np.concatenate(ids)).long()[None].to(device),

@@ -16,6 +16,7 @@ from twinforge.errors import UserError
 from twinforge.files import read_table, write_table
 from twinforge.model.adapter import one_precision
 from twinforge.model.answers import Model
+from twinforge.model.base import longest
 from twinforge.model.prompt import Prompt
 
 WRITTEN = pa.schema(
@@ -92,10 +93,10 @@ def write(
 
 
 def _check(model: Model, asked: Sequence[Sequence[int]], style: Style) -> None:
-    limit, longest = model.config.max_position_embeddings, max(map(len, asked), default=0)
-    if longest + style.most > limit:
+    limit, most = longest(model), max(map(len, asked), default=0)
+    if most + style.most > limit:
         raise UserError(
-            f"a prompt of {longest} tokens and {style.most} of text: the model reads {limit}; shorten the state"
+            f"a prompt of {most} tokens and {style.most} of text: the model reads {limit}; shorten the state"
         )
     if style.samples > 1 and not style.temperature:
         raise UserError(f"{style.samples} samples at temperature 0 would all be the same; give a temperature")

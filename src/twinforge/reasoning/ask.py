@@ -21,6 +21,7 @@ from twinforge.artifact import Twin
 from twinforge.conformal.calibration import covered
 from twinforge.errors import UserError
 from twinforge.reasoning.situation import Situation, situation
+from twinforge.reasoning.standing import pool_tables
 from twinforge.reasoning.wording import Match, Phrasebook
 from twinforge.records import QUESTION, REFUSAL, AnswerSpace, question_id, set_text, space_of
 from twinforge.sectors import load_sector
@@ -208,22 +209,14 @@ def _answers(twin: Twin, questions: pd.DataFrame) -> dict[str, pd.DataFrame]:
     readable = questions[questions["features"].map(len) > 0]
     for name in sorted(pooled_models(twin) - {"llm"}):
         tables[name] = twin.experts.answer(name, readable)
-    return {**tables, "twin": _pool(twin, readable, tables)}
+    pooled = pool_tables(twin.integration, readable, tables)
+    return {**tables, "twin": pd.DataFrame({"question": list(pooled), "p": list(pooled.values())})}
 
 
 def pooled_models(twin: Twin) -> set[str]:
     """The models whose answers the twin pools."""
     patterns = (pattern for by_kind in twin.integration.pooled.values() for pattern in by_kind)
     return {model for pattern in patterns for model in pattern.split("+")}
-
-
-def _pool(twin: Twin, questions: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    vectors = {model: dict(zip(table["question"], table["p"], strict=True)) for model, table in tables.items()}
-    pooled = []
-    for row in questions.itertuples():
-        parts = {model: np.asarray(found[row.id]) for model, found in vectors.items() if row.id in found}
-        pooled.append(twin.integration.pool(parts, f"{row.asked}/{row.kind}"))
-    return pd.DataFrame({"question": questions["id"].to_numpy(), "p": pooled})
 
 
 def _claims(twin: Twin, rows: pd.DataFrame, answers: pd.DataFrame, model: str, truth_known: bool) -> dict[str, Claim]:

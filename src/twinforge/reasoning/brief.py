@@ -10,11 +10,14 @@ import numpy as np
 import pandas as pd
 
 from twinforge.artifact import Twin
-from twinforge.claims import Claim, check, facts_of, kinds_of
+from twinforge.backing import chances, tables_of
+from twinforge.claims import Claim, check, facts_of
 from twinforge.model.prompt import Prompt
 from twinforge.model.write import Style, write
+from twinforge.reasoning.ask import answer_rows
 from twinforge.reasoning.reporting import MOST, request_ids, sureness
 from twinforge.reasoning.situation import situation
+from twinforge.reasoning.standing import signs_of
 from twinforge.sectors import load_sector
 
 BLANK = "[?]"
@@ -72,9 +75,23 @@ def brief(twin: Twin, wording: str, state: str = "1") -> Brief | None:
     fitted = twin.calibration.statements
     kept = np.zeros(len(claims), bool)
     if fitted and claims:
-        told = pd.DataFrame([{**asdict(claim), **sureness(claim, text)} for claim in claims])
-        kept = fitted.keep(kinds_of(told), told["log"].to_numpy(float), told["entropy"].to_numpy(float))
+        told = pd.DataFrame([{"report": "", **asdict(claim), **sureness(claim, text)} for claim in claims])
+        kept = fitted.keep(signs_of(told, _backing(twin, row, told)))
     names = set(twin.knowledge["subject"])
     statuses = tuple(check(claim, facts_of(report), names) for claim in claims) if where.known else ()
     level = 1 - fitted.claims.alpha if fitted else np.nan
     return Brief(wording, text["text"], claims, tuple(map(bool, kept)), level, statuses, time.perf_counter() - begin)
+
+
+def _backing(twin: Twin, report: dict[str, Any], claims: pd.DataFrame) -> np.ndarray:
+    """What the twin's own answers make of each claim (n,); NaN where it was asked nothing of the kind."""
+    own = {"id": "", "episode": "", "time": pd.Timestamp(0), "validation": False, "backing": report.get("backing", [])}
+    links, questions = tables_of([own])
+    if questions.empty:
+        return np.full(len(claims), np.nan)
+    answers = {
+        reply.question["id"]: reply.parts["twin"]
+        for reply in answer_rows(twin, questions, truth_known=False)
+        if "twin" in reply.parts
+    }
+    return chances(claims, links, questions, answers)

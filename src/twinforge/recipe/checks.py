@@ -12,6 +12,7 @@ from twinforge.recipe.schema import (
     PACKAGED_LAYERS,
     Budget,
     Calibrate,
+    Compute,
     Curate,
     Experts,
     Gate,
@@ -44,6 +45,11 @@ def conflicts(sections: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _shares(curate: Curate) -> str | None:
     total = curate.validation + curate.calibration + curate.test
     return None if total < 1 else f"validation + calibration + test are {total:g}; leave a share for training: below 1"
+
+
+def _skills(curate: Curate) -> str | None:
+    asked = set(curate.skills) - {"unanswerable", "report"}
+    return None if asked else "by these nothing is asked; name a skill that has answers too, such as what-if"
 
 
 def _episodes(lake: Lake, curate: Curate) -> str | None:
@@ -82,6 +88,26 @@ def _quantiles(experts: Experts) -> str | None:
     return None if list(levels) == sorted(set(levels)) else "the levels must ascend without repeats"
 
 
+def _processes(compute: Compute) -> str | None:
+    if compute.processes <= compute.batch_trees:
+        return None
+    return f"a step has {compute.batch_trees} trees to share; write as many at most, or raise batch_trees"
+
+
+def _sharding(model: Model, compute: Compute) -> str | None:
+    if compute.sharding == "none":
+        return None
+    if compute.processes == 1:
+        return "one process has nothing to share; write none, or raise processes"
+    return "weights in four bits can't be in pieces; write none" if model.quantization != "none" else None
+
+
+def _kept_in_pieces(compute: Compute) -> str | None:
+    if compute.sharding not in ("zero-3", "fsdp") or not compute.kept_gib:
+        return None
+    return f"with {compute.sharding} no process has whole lower layers to run ahead; write 0"
+
+
 def _few_shot(budget: Budget) -> str | None:
     if budget.shots or not budget.few_shot_sample:
         return None
@@ -111,11 +137,15 @@ def _at_least(number: float) -> int:
 
 CHECKS = (
     Check("curate", ("curate",), _shares),
+    Check("curate.skills", ("curate",), _skills),
     Check("lake.days", ("lake", "curate"), _episodes),
     Check("calibrate.alpha", ("lake", "curate", "calibrate", "budget"), _calibration),
     Check("lora.layers", ("lora", "model"), _layers),
     Check("lora.targets", ("lora",), _targets),
     Check("model.revision", ("model",), _revision),
+    Check("compute.processes", ("compute",), _processes),
+    Check("compute.sharding", ("model", "compute"), _sharding),
+    Check("compute.kept_gib", ("compute",), _kept_in_pieces),
     Check("experts.quantiles", ("experts",), _quantiles),
     Check("budget.shots", ("budget",), _few_shot),
     Check("gate.measures", ("gate",), _gate_once),

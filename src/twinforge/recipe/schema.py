@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -17,6 +17,7 @@ Name = Annotated[str, Field(min_length=1)]
 Listed = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
 
 Skill = Literal["all", "what-if", "forecast", "diagnosis", "standard", "dependency", "recommend", "unanswerable"]
+Learnt = Literal["what-if", "forecast", "diagnosis", "standard", "dependency", "recommend", "unanswerable", "report"]
 Measure = Literal[
     "accuracy",
     "macro_f1",
@@ -92,6 +93,13 @@ class Curate(Section):
     """Share of test questions asked in words that training never saw."""
     jump: Positive = 0.5
     """A change between neighbouring readings above this share of the signal's range is impossible."""
+    skills: Annotated[tuple[Learnt, ...], Field(min_length=1), Listed] = get_args(Learnt)
+    """Skills that are asked and learnt; the others' questions are left out of every split."""
+    dimensions: Annotated[str, Field(pattern=r"^P?A?C?$", min_length=1)] = "PAC"
+    """Letters of the dimensions that tell something: P physical, A abstract, C computational. Of the others all is taken out of
+    every split, also what experts read; reports, which tell of all three, are left out then."""
+    learnt: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the training states that are kept, drawn at random; a smaller share is a part of every larger one."""
 
 
 class Lora(Section):
@@ -214,6 +222,21 @@ class Gate(Section):
     """Suites whose fixed bar is held: docs/gate.md."""
 
 
+Changes = dict[str, Any]
+"""Dotted keys of this file -> other values: `lake.days: 60`."""
+
+
+class Study(Section):
+    """The variants of this recipe that `make ablate`, `make scale` and `make learning` run side by side, in the profile `study`."""
+
+    changes: Changes = Field(default_factory=dict)
+    """What is changed in every variant."""
+    sizes: dict[str, Changes] = Field(default_factory=dict)
+    """Systems of another size: a short name -> what is changed for it. The recipe as it stands is one more."""
+    adapters: Annotated[tuple[Annotated[tuple[Learnt, ...], Field(min_length=1), Listed], ...], Listed] = ()
+    """Skills that one adapter learns alone, a list an adapter. All of them together are one more."""
+
+
 class Model(Section):
     """The base model."""
 
@@ -231,7 +254,7 @@ class Compute(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     batch_trees: Count = 4
-    """Context trees in a training step."""
+    """Context trees in a training step, of all processes together."""
     answer_batch_trees: Count = 8
     """Context trees in a forward pass when answering."""
     gradient_checkpointing: bool = False
@@ -240,6 +263,10 @@ class Compute(Section):
     more is needed the preflight refuses; at 0 nothing is kept and they run in every pass."""
     save_every: Count = 20
     """Training steps between checkpoints."""
+    processes: Count = 1
+    """Processes that train together on this machine, one a GPU; they share each step's `batch_trees`."""
+    sharding: Literal["none", "zero-2", "zero-3", "fsdp"] = "none"
+    """What is in pieces, one a process: nothing, the optimiser and gradients (zero-2), or the weights too (zero-3, fsdp)."""
 
 
 class Budget(Section):
@@ -249,7 +276,7 @@ class Budget(Section):
     """States of the system that become questions, per day."""
     epochs: Positive = 1.0
     few_shot_sample: Index = 200
-    """Test questions that the few-shot and prior-corrected base model answers; 0 leaves both out."""
+    """Test questions that the few-shot and prior-corrected base model answers; at 0 the base model is not asked at all."""
     shots: Annotated[int, Field(ge=0, le=32)] = 4
     probe_states: Index = 4
     """Test states, each with all its questions, that are asked again in every way the suites ask; 0 asks none."""
@@ -266,6 +293,7 @@ SECTIONS: dict[str, type[Section]] = {
     "drift": Drift,
     "evaluate": Evaluate,
     "gate": Gate,
+    "study": Study,
     "model": Model,
     "compute": Compute,
     "budget": Budget,
@@ -291,6 +319,7 @@ class Recipe(Section):
     drift: Drift = Drift()
     evaluate: Evaluate = Evaluate()
     gate: Gate = Gate()
+    study: Study = Study()
     model: Model = Model()
     compute: Compute = Compute()
     budget: Budget = Budget()
@@ -323,6 +352,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "evaluate": ("sector", "seed", "evaluate", "calibrate"),
     "gate": ("sector", "seed", "gate"),
     "report": ("sector",),
+    "study": ("sector", "study"),
     "package": EVERYTHING,
 }
 """Stage -> the recipe keys it reads. A value that no stage names reruns nothing."""

@@ -212,7 +212,10 @@ class Sector(Protocol):
 
     def report(self, state: State, phrasing: str, rng: np.random.Generator, recipe: Any) -> dict[str, Any] | None:
         """A request for a report about one state (optional): a dict of `claims.REPORT` without id, episode, time, split and
-        validation; None where the state does not allow one. `phrasing` as in `questions`."""
+        validation; None where the state does not allow one. `phrasing` as in `questions`.
+
+        Under "backing" it lists what questions tell of the report's statements: dicts of `backing.BACKING` without report, the
+        question itself (as from `questions`) in place of its id. The twin stands for what its own answers bear out."""
         ...
 
     def request(self, state: State, wording: str, recipe: Any) -> dict[str, Any] | None:

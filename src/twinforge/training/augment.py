@@ -37,6 +37,8 @@ def augmented(questions: pd.DataFrame, keep: Keep, section: Section, seed: int) 
 
 def masked(questions: pd.DataFrame, keep: Keep, share: float, seed: int) -> pd.DataFrame:
     """The questions with a share of the states left with a proper subset of the dimensions, the empty one among them."""
+    if questions.empty:
+        return questions
     states = questions[STATE].drop_duplicates()
     rng = np.random.default_rng([seed, zlib.crc32(b"mask")])
     chosen = rng.permutation(len(states))[: round(share * len(states))]

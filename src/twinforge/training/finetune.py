@@ -19,12 +19,15 @@ from trl import SFTConfig
 
 from twinforge.errors import UserError
 from twinforge.model.answers import answer, plan, sample_states
+from twinforge.model.apart import is_apart
 from twinforge.model.lora import fused
 from twinforge.model.lower import Lower, lower_states
 from twinforge.model.prompt import Prompt
 from twinforge.records import is_right, membership, space_of
 from twinforge.training.checks import PREFIX, SCORE, Checks, Entry, best, checks_in
 from twinforge.training.memory import NEVER_KEPT, Peak, ran_out, smaller
+from twinforge.training.processes import group
+from twinforge.training.sharding import options
 from twinforge.training.trainer import TreeTrainer
 from twinforge.training.trees import Lesson, lessons
 
@@ -49,10 +52,14 @@ class Course:
 
 @dataclass(frozen=True)
 class Trained:
-    """An adapter on its base, and what is worth telling about the run that made it (JSON-ready)."""
+    """An adapter on its base, and what is worth telling about the run that made it (JSON-ready).
+
+    weights : the file that holds the adapter, where the model itself is in pieces, one a process; else None.
+    """
 
     model: PeftModel
     record: dict[str, Any]
+    weights: Path | None = None
 
 
 def prepare(
@@ -100,9 +107,10 @@ def fine_tune(course: Course, run: Path, report_to: Sequence[str] = ()) -> Train
     """
     started = time.perf_counter()
     adapted, recipe = course.model, course.recipe
+    trained = sum(p.numel() for p in adapted.parameters() if p.requires_grad)
     with Peak(adapted.device.type) as peak, _memory_told(recipe.compute):
         lower = _lower(course, run)
-        told: Any = arguments(recipe, course.steps, run, adapted.device.type)
+        told: Any = arguments(recipe, course.steps, run, adapted.device.type, adapted.dtype)
         told.report_to = list(report_to)
         checks = _checks(course, run, lower is not None)
         trainer = TreeTrainer(adapted, course.tokenizer, course.lessons, told, lower, checks=checks)
@@ -114,7 +122,9 @@ def fine_tune(course: Course, run: Path, report_to: Sequence[str] = ()) -> Train
     record = {
         "precision": str(adapted.dtype).removeprefix("torch."),
         "device": adapted.device.type,
-        "trainable_parameters": sum(p.numel() for p in adapted.parameters() if p.requires_grad),
+        "run_as": "separate sequences" if is_apart(adapted) else "context trees",
+        "processes": group().count,
+        "trainable_parameters": trained,
         "steps": trainer.state.global_step,
         "best_step": chosen["step"] if chosen else trainer.state.global_step,
         "questions": sum(len(one.questions) for one in course.lessons),
@@ -130,7 +140,7 @@ def fine_tune(course: Course, run: Path, report_to: Sequence[str] = ()) -> Train
             {name: entry[name] for name in ("step", "loss", "learning_rate", "answers", "seconds")} for entry in curve
         ],
     }
-    return Trained(adapted, record)
+    return Trained(adapted, record, trainer.weights)
 
 
 def lower_bytes(course: Course) -> int:
@@ -171,12 +181,14 @@ def adapt(model: PreTrainedModel, lora: Any, gradient_checkpointing: bool = Fals
         raise UserError(f"lora.targets: {list(lora.targets)}: {error}") from error
 
 
-def arguments(recipe: Any, steps: int, run: Path, device: str) -> SFTConfig:
+def arguments(recipe: Any, steps: int, run: Path, device: str, dtype: torch.dtype) -> SFTConfig:
     """What the trainer is told; the same recipe and seed give the same run."""
+    batch, sharding = recipe.compute.batch_trees, recipe.compute.sharding if group().count > 1 else "none"
+    pieces = options(sharding, batch, recipe.train.grad_clip, dtype == torch.bfloat16)
     return SFTConfig(
         output_dir=str(run),
         max_steps=steps,
-        per_device_train_batch_size=recipe.compute.batch_trees,
+        per_device_train_batch_size=batch,  # in a group too: see `Group.share`
         learning_rate=recipe.train.lr,
         lr_scheduler_type=recipe.train.schedule,
         warmup_steps=math.ceil(steps * recipe.train.warmup),
@@ -197,10 +209,12 @@ def arguments(recipe: Any, steps: int, run: Path, device: str) -> SFTConfig:
         remove_unused_columns=False,
         dataset_kwargs={"skip_prepare_dataset": True},
         use_cpu=device == "cpu",
-        bf16=False,  # the model itself is loaded in bf16 where that is faster; the adapter stays in fp32
         dataloader_pin_memory=False,
         packing=False,
         max_length=None,
+        ddp_find_unused_parameters=False,
+        # the model itself is loaded in bf16 where that is faster; the adapter stays in fp32
+        **{"bf16": False, **pieces},
     )
 
 

@@ -110,7 +110,8 @@ class Room:
 
 @dataclass(frozen=True)
 class Preflight:
-    """What is known before training. `faults` stop it, `notes` don't; `forecast` is missing where faults came first."""
+    """What is known before training. `faults` stop it, `notes` don't; `forecast` is missing where faults came first, and where
+    several processes will train."""
 
     counts: Counts
     faults: tuple[str, ...]

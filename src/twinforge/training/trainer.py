@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from peft import PeftModel
+from peft.utils import SAFETENSORS_WEIGHTS_NAME
 from torch.nn import functional
 from tqdm import tqdm
 from transformers import (
@@ -25,7 +26,7 @@ from transformers import (
 )
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
-from trl import SFTConfig, SFTTrainer
+from trl import SFTConfig
 
 from twinforge.errors import UserError
 from twinforge.model.adapter import one_precision
@@ -33,6 +34,8 @@ from twinforge.model.lower import Lower, upper_only
 from twinforge.training.checkpoints import keep_newest, latest, seal
 from twinforge.training.checks import PREFIX, SCORE, Checks, best, exhausted
 from twinforge.training.memory import PER_WEIGHT, disk_full, free_disk
+from twinforge.training.processes import group
+from twinforge.training.sharding import GroupTrainer
 from twinforge.training.trees import Lesson, collate
 
 MIB = 2**20
@@ -52,12 +55,16 @@ def tree_loss(
     return (losses * weights).sum() / answers
 
 
-class TreeTrainer(SFTTrainer):
+class TreeTrainer(GroupTrainer):
     """Trains a PEFT model on lessons; checkpoints in `run` are whole or not there, and `resume` goes on from the last.
+
+    In a group of processes each learns from its share of a step's trees; the loss is the mean over all their questions.
 
     lower : what the layers below the adapter make of the lessons' trees, if it is kept (see `model.lower`).
     label : name on the progress bar.
     checks : made while training; the model ends as it was at the best of them.
+
+    Where the weights are in pieces, they stay so: `weights` is then the file that holds the adapter, whole.
 
     Raises
     ------
@@ -76,7 +83,8 @@ class TreeTrainer(SFTTrainer):
         label: str = "train",
         checks: Checks | None = None,
     ) -> None:
-        self._lessons, self._lower, self._checks = lessons, lower, checks
+        self._lessons, self._lower, self._checks, self._group = lessons, lower, checks, group()
+        self.weights: Path | None = None
         self._done = {"answers": 0, "tokens": 0}
         self._seconds, self._since = 0.0, time.perf_counter()
         super().__init__(
@@ -98,16 +106,19 @@ class TreeTrainer(SFTTrainer):
             self.add_callback(Due(checks))
 
     def _collate(self, rows: Sequence[dict[str, int]]) -> dict[str, Any]:
-        chosen = [self._lessons[row["lesson"]] for row in rows]
-        self._named = [question for lesson in chosen for question in lesson.questions]
-        batch = collate(chosen)
-        return self._lower.inputs([row["lesson"] for row in rows], batch) if self._lower else batch
+        places = [row["lesson"] for row in rows]
+        self._named = [question for place in places for question in self._lessons[place].questions]
+        mine, weight = self._group.share(places)
+        batch = collate([self._lessons[place] for place in mine])
+        batch["weights"] *= weight
+        batch["answers"] = torch.tensor(len(self._named))
+        batch["tokens"] = torch.tensor(sum(self._lessons[place].tree.tokens for place in places))
+        return self._lower.inputs(mine, batch) if self._lower else batch
 
     def resume(self) -> None:
         """Train to the end, from the last whole checkpoint of the run if there is one."""
         run = Path(self.args.output_dir)
-        shutil.rmtree(run / _PART, ignore_errors=True)
-        found = latest(run)
+        found = self._group.told(_last(run) if self._group.first else None)
         stopped = bool(found and self._go_on(found))
         self._since = time.perf_counter()
         upper = upper_only(self.model, self._lower.at) if self._lower else nullcontext()
@@ -136,13 +147,17 @@ class TreeTrainer(SFTTrainer):
 
     def _take_best(self, run: Path) -> None:
         """Give the model the weights of the best check, where that is not the last step."""
-        top = best(self.state.log_history)
-        if top is None or top["step"] == self.state.global_step:
+        top, last = best(self.state.log_history), self.state.global_step
+        step = top["step"] if top else last
+        folder = run / f"checkpoint-{step}"
+        if self.in_pieces:
+            self.weights = folder / SAFETENSORS_WEIGHTS_NAME
+        elif step == last:
             return
-        folder = run / f"checkpoint-{top['step']}"
         if not folder.is_dir():
             raise UserError(f"{folder}: the checkpoint of the best check is gone; delete {run} and train again")
-        self._load_from_checkpoint(str(folder))
+        if not self.in_pieces:
+            self._load_from_checkpoint(str(folder))
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Check on the validation share; save where it is the best so far, and stop where patience is at its end."""
@@ -150,7 +165,7 @@ class TreeTrainer(SFTTrainer):
             return {}
         started = time.perf_counter()
         self.control.should_evaluate = False  # or the end of an epoch would ask for it again
-        scores = {f"{PREFIX}{name}": value for name, value in self._checks.score().items()}
+        scores = {f"{PREFIX}{name}": value for name, value in self._group.told(self._checks.score()).items()}
         self.log(dict(scores))
         log, step = self.state.log_history, self.state.global_step
         top = best(log)
@@ -192,7 +207,9 @@ class TreeTrainer(SFTTrainer):
         self.args.output_dir = str(run / _PART)
         try:
             Trainer._save_checkpoint(self, model, trial)  # TRL's own would also write a model card each time
-            seal(run / _PART / name, run / name)
+            self._group.wait()
+            if self._group.first:
+                seal(run / _PART / name, run / name)
         except Exception as error:  # each library has its own for a write that failed
             shutil.rmtree(run / _PART, ignore_errors=True)
             if not disk_full(error):
@@ -201,7 +218,9 @@ class TreeTrainer(SFTTrainer):
         finally:
             self.args.output_dir = str(run)
         top = best(self.state.log_history)
-        keep_newest(run, best=top["step"] if top else None)
+        if self._group.first:
+            keep_newest(run, best=top["step"] if top else None)
+        self._group.wait()
 
     def _no_space(self, run: Path, error: Exception) -> UserError:
         need = PER_WEIGHT * sum(p.numel() for p in self.model.parameters() if p.requires_grad)
@@ -215,6 +234,12 @@ class TreeTrainer(SFTTrainer):
             f"{run}: step {self.state.global_step} can't be saved, the disk is full: a checkpoint takes "
             f"{need / MIB:,.1f} MiB and {free_disk(run) / MIB:,.1f} MiB are free ({error}); free some and run again: it {again}"
         )
+
+
+def _last(run: Path) -> Path | None:
+    """The last whole checkpoint of the run; what was not finished is removed."""
+    shutil.rmtree(run / _PART, ignore_errors=True)
+    return latest(run)
 
 
 class Due(TrainerCallback):

@@ -16,12 +16,14 @@ import numpy as np
 import torch
 from transformers.trainer_utils import SaveStrategy
 
+from twinforge.model.base import longest
 from twinforge.model.lower import Lower, lower_states
 from twinforge.training.finetune import Course, arguments, lower_bytes
 from twinforge.training.memory import NEVER_KEPT, Peak, free_disk, ran_out, room, smaller
-from twinforge.training.preflight import GIB, Preflight, Room, Trial, count, faults, forecast, gib, notes
+from twinforge.training.preflight import GIB, Counts, Preflight, Room, Trial, count, faults, forecast, gib, notes
 from twinforge.training.trainer import TreeTrainer
 
+FEWER = f"lower budget.states_per_day or curate.questions_per_state, or {NEVER_KEPT}"
 STEPS = 3  # the first on the largest trees, where the peak shows; the others on usual ones, for the time
 
 
@@ -39,10 +41,12 @@ def preflight(course: Course, scratch: Path) -> Preflight:
     course.prompt.reply_ids()
     rows = course.train[~course.train["validation"]]
     counts = count(course.lessons, rows["context"].nunique())
-    wrong, odd = faults(rows, course.lessons, course.model.config.max_position_embeddings), tuple(notes(rows))
+    wrong, odd = faults(rows, course.lessons, longest(course.model)), tuple(notes(rows))
     if wrong:
         return Preflight(counts, tuple(wrong), odd)
     device, compute = course.model.device.type, course.recipe.compute
+    if compute.processes > 1:
+        return _untried(course, counts, odd)
     try:
         tried = trial(course)
     except (RuntimeError, MemoryError) as error:
@@ -53,15 +57,26 @@ def preflight(course: Course, scratch: Path) -> Preflight:
     kept = lower_bytes(course) if tried.lower_tokens else 0
     trained = sum(p.numel() for p in course.model.parameters() if p.requires_grad)
     ahead = forecast(counts, tried, course.steps, compute.batch_trees, kept, trained, device == "cpu")
-    fewer = f"lower budget.states_per_day or curate.questions_per_state, or {NEVER_KEPT}"
     rooms = [
-        Room("memory", ahead.peak, room(device), smaller(compute) + (f"; or {fewer}" if kept else "")),
-        Room("kept lower states", kept, int(compute.kept_gib * GIB), f"raise compute.kept_gib, {fewer}"),
-        Room("disk", ahead.disk, free_disk(scratch), f"free some, {fewer}" if kept else "free some"),
+        Room("memory", ahead.peak, room(device), smaller(compute) + (f"; or {FEWER}" if kept else "")),
+        _room_to_keep(kept, compute.kept_gib),
+        Room("disk", ahead.disk, free_disk(scratch), f"free some, {FEWER}" if kept else "free some"),
     ]
     if device != "cpu":
-        rooms.append(Room("the machine's own memory, for kept lower states", kept, room("cpu"), fewer))
+        rooms.append(Room("the machine's own memory, for kept lower states", kept, room("cpu"), FEWER))
     return Preflight(counts, (), odd, ahead, tuple(rooms))
+
+
+def _untried(course: Course, counts: Counts, odd: tuple[str, ...]) -> Preflight:
+    """What can be said where several processes will train: a step of this one alone would tell nothing of theirs."""
+    compute = course.recipe.compute
+    kept = lower_bytes(course) if compute.kept_gib else 0
+    note = f"{compute.processes} processes will train: neither time nor memory is forecast"
+    return Preflight(counts, (), (*odd, note), rooms=(_room_to_keep(kept, compute.kept_gib),))
+
+
+def _room_to_keep(kept: int, kept_gib: float) -> Room:
+    return Room("kept lower states", kept, int(kept_gib * GIB), f"raise compute.kept_gib, {FEWER}")
 
 
 def trial(course: Course) -> Trial:
@@ -114,7 +129,7 @@ def pick(tokens: Sequence[int], batch_trees: int, answer_batch_trees: int) -> Pi
 
 def _steps(course: Course, picked: Picked, kept: Lower | None, folder: Path) -> float:
     """Seconds that the steps after the first take, by the trainer that will train."""
-    told: Any = arguments(course.recipe, STEPS, folder, course.model.device.type)
+    told: Any = arguments(course.recipe, STEPS, folder, course.model.device.type, course.model.dtype)
     told.learning_rate = 0.0  # the optimiser does all its work and moves nothing
     told.per_device_train_batch_size = picked.batch
     told.train_sampling_strategy = "sequential"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from twinforge.backing import chances, tables_of
 from twinforge.claims import PREMISES, WRONG, check, facts_of, withstands
+from twinforge.records import space_of
 from twinforge.sectors import State
 from twinforge.sectors.energy.claims import claims
 from twinforge.sectors.energy.grid import Grid
@@ -87,3 +90,37 @@ def test_an_operators_own_words(written: list[tuple[State, Row]], rated: Grid) -
     assert other is not None and "In 1 h" in other["reference"]
     for nothing in ("What will L7 carry in 1 h?", "Report on L7.", f"Report on {line} in 9 h and the outage of L3."):
         assert request(state, rated, nothing) is None
+
+
+def test_what_backs_a_report_tells_right_from_wrong(written: list[tuple[State, Row]], rated: Grid) -> None:
+    """An oracle's answers to the backing questions bear out every claim of the true report that they speak of, and only such."""
+    told, wrong = [], []
+    for number, (state, row) in enumerate(written):
+        whole = {
+            **row,
+            "id": str(number),
+            "episode": f"{state.episode}{number}",
+            "time": state.time,
+            "validation": False,
+        }
+        links, questions = tables_of([whole])
+        known = [q for _, q in questions.iterrows() if not np.isnan(q["truth"])]
+        oracle = {q["id"]: np.eye(space_of(q).size)[space_of(q).index(q["truth"])] for q in known}
+        for text, found in ((row["reference"], told), (row["rule"], wrong)):
+            said = pd.DataFrame([{"report": str(number), **asdict(c)} for c in claims(text)])
+            names = {*rated.lines["name"], "C2", "C3"}
+            right = [check(c, facts_of(pd.Series(row)), names) == "supported" for c in claims(text)]
+            found += list(zip(chances(said, links, questions, oracle), right, strict=True))
+    backed = [chance for chance, _ in told if not np.isnan(chance)]
+    assert len(backed) > 3 * len(written) and min(backed) == 1.0
+    assert all(chance == right for chance, right in wrong if not np.isnan(chance))
+    assert 0.02 < np.mean([not right for chance, right in wrong if not np.isnan(chance)]) < 0.3
+
+
+def test_a_line_that_is_not_there_is_backed_by_clauses_only(written: list[tuple[State, Row]]) -> None:
+    for _, row in written:
+        asked = [one["question"]["template"] for one in row["backing"]]
+        plain = (
+            ["met", "met"] if row["premise"] in ("absent", "missing") else ["met"] * 2 + ["ahead"] * 2 + ["loading"] * 2
+        )
+        assert asked == plain

@@ -34,6 +34,7 @@ from twinforge.sectors.energy.watch import Year, watched
 
 NAME = "energy"
 RATED = 200  # states that lines are rated by
+PLANTS = {"wind": "wind park", "PV": "PV plant", "other": "power plant"}
 CHECKED = 24  # flows solved by the trusted simulator too, at every build of the lake
 
 
@@ -46,7 +47,8 @@ def episodes(recipe: Any) -> Iterator[Episode]:
     """Simulate every day in order of time."""
     settings = _settings(recipe)
     today = _scenario(settings)
-    grids = {regime: build_grid(settings, today + (regime == plan.FUTURE)) for regime in (plan.CALM, *plan.SHIFTS)}
+    regimes = (plan.CALM, *(plan.SHIFTS if recipe.lake.shift_days else ()))
+    grids = {regime: build_grid(settings, today + (regime == plan.FUTURE)) for regime in regimes}
     solvers = {grid.code: Solver(grid) for grid in grids.values()}
     for day in plan.plan_days(recipe, settings, grids):
         yield simulate(day, solvers[grids[day.regime].code], recipe, settings)
@@ -70,9 +72,7 @@ def knowledge(recipe: Any) -> pd.DataFrame:
     ):
         rows += [(name, "is", kind) for name in table["name"]]
     sgens = grid.sgens["name"], grid.sgens["kind"]
-    rows += [
-        (str(name), "is", "wind park" if kind == "wind" else "PV plant") for name, kind in zip(*sgens, strict=True)
-    ]
+    rows += [(str(name), "is", PLANTS[kind]) for name, kind in zip(*sgens, strict=True)]
     for table, ends in ((grid.lines, ("from_bus", "to_bus")), (grid.transformers, ("hv_bus", "lv_bus"))):
         rows += [(name, "joins", bus) for end in ends for name, bus in zip(table["name"], table[end], strict=True)]
     rows += [

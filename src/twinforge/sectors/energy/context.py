@@ -139,11 +139,12 @@ def _log(view: View, asset: str) -> str:
 
 def _physical(view: View) -> str:
     get = view.state.get
-    totals = [f"{name} {number(get('grid', name))}" for name in ("demand", "wind", "solar")]
+    unit, times = view.grid.unit
+    totals = [f"{name} {number(times * get('grid', name))}" for name in ("demand", "wind", "solar")]
     fullest = " ".join(f"{line}={_reading(view, line)}" for line in view.fullest[:4])
     changed = " ".join(f"{line}={_change(view, line)}" for line in view.suspects[:2])
     return (
-        f"P: MW {' '.join(totals)}. U {_voltages(view)}. "
+        f"P: {unit} {' '.join(totals)}. U {_voltages(view)}. "
         f"Fullest {fullest or '?'}. Changed {changed or '?'}. Open {' '.join(view.open_lines) or 'none'}."
     )
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from twinforge.errors import UserError
 from twinforge.sectors.energy.contingency import Flow, Solver, solve_by_pandapower
-from twinforge.sectors.energy.grid import Grid, Injections, _simbench, lost_buses, single_outages
+from twinforge.sectors.energy.grid import Grid, Injections, lost_buses, single_outages
+from twinforge.sectors.energy.simbench import original
 
 TOLERANCE = 1e-6
 FLOOR = 1e-3  # of a line's rating: currents below it are compared to it, not to themselves
@@ -42,7 +43,8 @@ def crosscheck(grid: Grid, states: Injections, n: int = 24, seed: int = 0) -> Re
     cut = lost_buses(grid, rows).any(1)
     none, plain, islanding = grid.mask()[None], rows[~cut], rows[cut]
     third = -(-n // 3)
-    out = np.vstack([pool[rng.integers(len(pool), size=third)] for pool in (none, plain, islanding)])
+    drawn = [pool[rng.integers(len(pool), size=third)] for pool in (none, plain, islanding) if len(pool)]
+    out = np.vstack(drawn)
     at = rng.integers(len(states), size=len(out))
     flow = Solver(grid).solve_rows(states[at], out)
     net = _original(grid)
@@ -50,11 +52,11 @@ def crosscheck(grid: Grid, states: Injections, n: int = 24, seed: int = 0) -> Re
     worst = np.array(
         [_compare(grid, net, flow[i], states[int(at[i])], vm[at[i]], out[i], int(at[i])) for i in range(len(out))]
     )
-    return Report(third, third, third, *(float(w) for w in worst.max(0)))
+    return Report(third, third * (len(plain) > 0), third * (len(islanding) > 0), *(float(w) for w in worst.max(0)))
 
 
 def _original(grid: Grid) -> object:
-    net = copy.deepcopy(_simbench(grid.code)[0])
+    net = copy.deepcopy(original(grid.code)[0])
     net.line["max_i_ka"] = grid.lines["rating_ka"].to_numpy()
     net.line["df"], net.line["parallel"] = 1.0, 1
     return net

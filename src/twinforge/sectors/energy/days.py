@@ -13,7 +13,7 @@ from twinforge.records import OBSERVATION, OUTCOME
 from twinforge.sectors import Episode, State
 from twinforge.sectors.energy import ageing_log, plan
 from twinforge.sectors.energy.contingency import Solver
-from twinforge.sectors.energy.grid import Grid
+from twinforge.sectors.energy.grid import HIGH_KV, Grid
 from twinforge.sectors.energy.moments import HORIZONS, HOUR, Moment, moments
 from twinforge.sectors.energy.plan import Day
 from twinforge.sectors.energy.remedies import Remedy, candidates
@@ -83,7 +83,8 @@ def observe(table: Table, day: Day, grid: Grid, m: Moment) -> None:
     }
     for quantity, k in (("wind", "wind"), ("solar", "PV")):
         add(grid.sgens["name"][kind == k], quantity, inj.p_sgen[kind == k], "MW", "physical")
-    for quantity, value in {**totals, "export": totals["wind"] + totals["solar"] - totals["demand"]}.items():
+    export = totals["wind"] + totals["solar"] - totals["demand"] + inj.p_sgen[kind == "other"].sum()
+    for quantity, value in {**totals, "export": export}.items():
         add(["grid"], quantity, [value], "MW", "physical")
     calendar = {
         "hour": m.step / HOUR, "month": m.time.month, "weekday": m.time.dayofweek, "wind_regime": m.wind, "rating": 100 * m.factor,
@@ -96,6 +97,8 @@ def observe(table: Table, day: Day, grid: Grid, m: Moment) -> None:
     for line, (start, end) in day.work.items():
         add([line], "planned_from", [start], "h", "abstract")
         add([line], "planned_to", [end], "h", "abstract")
+    lower = grid.buses[grid.buses["vn_kv"] < HIGH_KV]
+    add(lower["name"].to_numpy(), "nominal", lower["vn_kv"].to_numpy(), "kV", "abstract")
     add(list(day.listed), "listed", np.ones(len(day.listed)), "1", "abstract")
     known = closed & ~np.isnan(r.loading)
     add(lines[known], "residual", m.residual[known], "%", "computational")
@@ -158,6 +161,7 @@ def _breaches(table: Table, day: Day, grid: Grid, m: Moment) -> None:
     }  # fmt: skip
     values |= {(n, "loading"): v for n, v in zip(lines, m.now.loading_pct, strict=True)}
     values |= {(n, "voltage"): v for n, v in zip(grid.buses["name"], m.now.vm_pu, strict=True) if v == v}
+    values |= {(n, "nominal"): v for n, v in zip(grid.buses["name"], grid.buses["vn_kv"], strict=True)}
     for line, (start, end) in day.work.items():
         values |= {(line, "planned_from"): start, (line, "planned_to"): end}
     worst = np.max(np.where(np.isnan(m.outages.loading_pct), np.inf, m.outages.loading_pct), axis=1)
@@ -175,6 +179,8 @@ def _remedies(observed: Table, outcomes: Table, day: Day, solver: Solver, m: Mom
     worst = np.nanmax(np.where(np.isnan(m.estimate), -1.0, m.estimate), axis=1)
     meshed = set(grid.lines["name"][~spurs(grid)])
     ranked = [n for n in grid.lines["name"].to_numpy()[np.argsort(-worst)] if n in meshed and n not in m.open_lines]
+    if not ranked:  # no mesh: nothing flows another way
+        return
     outage = str(ranked[int(rng.integers(min(WORST, len(ranked))))])
     found: list[Remedy] = candidates(grid, m.readings, outage, m.open_lines, day.work, m.factor, rng)
     flows = solver.solve_variants([(r.inject(grid, m.injections), r.out(m.true_out | {outage})) for r in found])

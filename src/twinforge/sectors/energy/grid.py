@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,11 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from twinforge.errors import UserError
+from twinforge.sectors.energy.simbench import fuse, original
 
-CODES = ("1-HV-urban--0-sw", "1-HV-urban--1-sw", "1-HV-urban--2-sw")
+NETWORKS = ("1-HV-urban-", "1-HVMV-urban-2.203", "1-LV-rural1-")
+CODES = tuple(f"{network}-{scenario}-sw" for network in NETWORKS for scenario in range(3))
+HIGH_KV, KILO = 110.0, 0.1  # volts that a megawatt is a unit for; the share of it below which a kilowatt is
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Grid:
     lines : name "L1".., from_bus, to_bus (names), from, to (bus numbers), rating_ka, length_km, r_ohm, x_ohm, underground.
     transformers : name "T1".., hv_bus, lv_bus, hv, lv, rating_mva, and vn_hv_kv, vn_lv_kv.
     loads : name "D1".. (demand) or "S1".. (storage, negative when it feeds in), bus (name), at (bus number).
-    sgens : name "W1".. (wind) or "V1".. (PV), bus, at, kind, rating_mw.
+    sgens : name "W1".. (wind), "V1".. (PV) or "G1".. (other), bus, at, kind, rating_mw.
     times : the profiles' quarter hours, (35,136,).
     p_load, q_load, p_sgen : profiles in MW and Mvar, (35,136, n), scaled already.
     slack : bus number of the grid above; slack_vm_pu : its voltage.
@@ -81,6 +83,17 @@ class Grid:
     def branches(self) -> tuple[str, ...]:
         """Names of all lines, then of all transformers: the order of every branch mask."""
         return (*self.lines["name"], *self.transformers["name"])
+
+    @cached_property
+    def unit_mw(self) -> float:
+        """What a megawatt is to a 110 kV grid: less by the voltage of the middle line. Noise and what is worth doing go by it."""
+        volts = self.buses["vn_kv"].to_numpy()[self.lines["from"]]
+        return float(np.quantile(volts, 0.5, method="lower")) / HIGH_KV
+
+    @property
+    def unit(self) -> tuple[str, float]:
+        """The unit in which its power is told, and how many of it a megawatt is."""
+        return ("kW", 1000.0) if self.unit_mw < KILO else ("MW", 1.0)
 
     @cached_property
     def ends(self) -> tuple[np.ndarray, np.ndarray]:
@@ -169,80 +182,18 @@ def load_grid(
     """
     if code not in CODES:
         raise UserError(f"grid {code!r}: not known; choose one of {', '.join(CODES)}")
-    original, profiles = _simbench(code)
-    net = _fuse(original)
+    raw, profiles = original(code)
+    net = fuse(raw)
     loads, p_load, q_load = _loads(net, profiles)
     grid = Grid(
         code=code, buses=_buses(net), lines=_lines(net), transformers=_transformers(net), loads=loads, sgens=_sgens(net),
-        times=pd.to_datetime(original.profiles["load"]["time"], format="%d.%m.%Y %H:%M").pipe(pd.DatetimeIndex),
+        times=pd.to_datetime(raw.profiles["load"]["time"], format="%d.%m.%Y %H:%M").pipe(pd.DatetimeIndex),
         p_load=p_load, q_load=q_load, p_sgen=profiles["sgen", "p_mw"].to_numpy(float),
         slack=int(net.ext_grid["bus"].iloc[0]), slack_vm_pu=float(net.ext_grid["vm_pu"].iloc[0]), net=net,
     )  # fmt: skip
     if not all(np.isfinite(a).all() for a in (grid.p_load, grid.q_load, grid.p_sgen)):
         raise UserError(f"grid {code!r}: its profiles have gaps; reinstall the package simbench")
     return grid.scaled(load_scale, generation_scale, reactive_scale)
-
-
-@lru_cache(maxsize=3)
-def _simbench(code: str) -> tuple[Any, dict[tuple[str, str], pd.DataFrame]]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import simbench
-
-        net = simbench.get_simbench_net(code)
-        return net, simbench.get_absolute_values(net, profiles_instead_of_study_cases=True)
-
-
-def _fuse(original: Any) -> Any:
-    """A copy with one bus for every set of buses joined by closed switches, and only what is in service and supplied."""
-    import pandapower as pp
-
-    _check(original)
-    switch = original.switch[original.switch["closed"]]
-    n = len(original.bus)
-    joins = coo_matrix((np.ones(len(switch)), (switch["bus"], switch["element"])), shape=(n, n))
-    part = connected_components(joins, directed=False)[1]
-    used = pd.unique(np.concatenate([original[t][c][original[t]["in_service"]] for t, c in _ENDS if len(original[t])]))
-    number = {old: new for new, old in enumerate(sorted(set(part[used.astype(int)])))}
-    net = pp.create_empty_network(sn_mva=original.sn_mva, f_hz=original.f_hz)
-    first = pd.Series(np.arange(n)).groupby(part).first()[list(number)]
-    for bus in original.bus.iloc[first].itertuples():
-        pp.create_bus(net, float(bus.vn_kv), name=bus.substation)
-    for table in ("line", "trafo", "load", "sgen", "storage", "ext_grid"):
-        rows = original[table][original[table]["in_service"]].copy()
-        for t, column in _ENDS:
-            if t == table:
-                rows[column] = [number[part[bus]] for bus in rows[column]]
-        net[table] = _plain(rows.reset_index(drop=True))
-    net.trafo["shift_degree"] = 0.0
-    store = net.storage.reindex(columns=net.load.columns).assign(q_mvar=0.0, type=None)
-    store[[c for c in store if c.startswith("const_")]] = 0.0
-    net.load = pd.concat([net.load, store.astype(net.load.dtypes)], ignore_index=True) if len(store) else net.load
-    net.storage = net.storage.iloc[:0]
-    return net
-
-
-_ENDS = (
-    ("line", "from_bus"), ("line", "to_bus"), ("trafo", "hv_bus"), ("trafo", "lv_bus"),
-    ("load", "bus"), ("sgen", "bus"), ("storage", "bus"), ("ext_grid", "bus"),
-)  # fmt: skip
-
-
-def _check(net: Any) -> None:
-    strange = [t for t in ("gen", "shunt", "ward", "xward", "trafo3w", "impedance", "dcline") if len(net[t])]
-    if strange or set(net.switch["et"]) - {"b"} or len(net.ext_grid) != 1 or not net.load["in_service"].all():
-        raise UserError(
-            f"{net.get('name', 'network')}: has elements this reader does not know ({strange or 'switches at lines'})"
-        )
-
-
-def _plain(frame: pd.DataFrame) -> pd.DataFrame:
-    """Limits that SimBench leaves as objects become floats: lightsim2grid reads no others."""
-    for column in frame.select_dtypes(object).columns:
-        number = pd.to_numeric(frame[column], errors="coerce")
-        if number.notna().sum() == frame[column].notna().sum() and column not in ("name", "profile"):
-            frame[column] = number.astype(float)
-    return frame
 
 
 def _buses(net: Any) -> pd.DataFrame:
@@ -286,15 +237,13 @@ def _loads(net: Any, profiles: dict[tuple[str, str], pd.DataFrame]) -> tuple[pd.
 
 
 def _sgens(net: Any) -> pd.DataFrame:
-    at = net.sgen["bus"].to_numpy(int)
-    kind = np.where(net.sgen["type"].str.contains("wind", case=False), "wind", "PV")
-    count = {"wind": 0, "PV": 0}
-    names = []
-    for k in kind:
-        count[k] += 1
-        names.append(f"{'W' if k == 'wind' else 'V'}{count[k]}")
+    at, kinds = net.sgen["bus"].to_numpy(int), net.sgen["type"].str.lower()
+    wind, other = kinds.str.contains("wind"), kinds.str.contains("biomass|hydro")
+    kind = np.select([wind, other], ["wind", "other"], "PV")  # small plants in low-voltage grids ("lv_res") are PV
+    letter = pd.Series(kind).map({"wind": "W", "PV": "V", "other": "G"})
+    names = letter + (letter.groupby(letter).cumcount() + 1).astype(str)
     rating = net.sgen["p_mw"].to_numpy(float)
-    return pd.DataFrame({"name": names, "bus": _names(at), "at": at, "kind": kind, "rating_mw": rating})
+    return pd.DataFrame({"name": names.tolist(), "bus": _names(at), "at": at, "kind": kind, "rating_mw": rating})
 
 
 def _names(numbers: np.ndarray) -> list[str]:

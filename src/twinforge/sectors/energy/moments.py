@@ -62,7 +62,9 @@ def moments(day: Day, solver: Solver, recipe: Any, settings: Settings, rng: np.r
         injections, out, rate = now.injections[i], now.opened[i], now.rating[i]
         closed = ~grid.mask(out)[: len(grid.lines)]
         offset = settings.drift_bias if day.regime == plan.BIASED else 0.0
-        readings = sensors.measure(before[i], true_now[i], injections, ~closed, faults[i], lake, rng, offset)
+        readings = sensors.measure(
+            before[i], true_now[i], injections, ~closed, faults[i], lake, rng, offset, grid.unit_mw
+        )
         expected = derate(solver.estimate(readings.injections, out), rate).loading_pct
         ahead = (seasonal(grid, readings.injections, day.number * plan.STEPS + step, h) for h in HORIZONS)
         true_out = out | tripped[i]

@@ -80,10 +80,15 @@ def plan_days(recipe: Any, settings: Settings, grids: dict[str, Grid]) -> Iterat
         grid = grids[regime]
         rebuilt = _rebuilt(grid, recipe.seed) if regime == REBUILT else ()
         meshed = [line for line in meshed_lines(grid) if line not in rebuilt]
-        picked = [str(n) for n in rng.choice(meshed, settings.listed + 1, replace=False)]
+        count = (
+            settings.listed + 1 if len(meshed) > settings.listed else 0
+        )  # no mesh: no list, and work would cut someone off
+        picked = [str(n) for n in rng.choice(meshed, count, replace=False)]
         begin = float(rng.integers(*WORK_BEGINS))
         work = (
-            {picked[-1]: (begin, begin + float(rng.integers(*WORK_LASTS)))} if rng.random() < settings.work_rate else {}
+            {picked[-1]: (begin, begin + float(rng.integers(*WORK_LASTS)))}
+            if picked and rng.random() < settings.work_rate
+            else {}
         )
         if work and rebuilt and islands(grid, frozenset((*rebuilt, *work))):
             work = {}
@@ -126,6 +131,10 @@ def _slack(settings: Settings, rng: np.random.Generator) -> float:
 def _rebuilt(grid: Grid, seed: int) -> tuple[str, ...]:
     """Two meshed lines that the rebuilt grid lacks; the same for the whole regime, and no busbar is left without supply."""
     rng, lines = np.random.default_rng((seed, 10**6)), meshed_lines(grid)
+    if len(lines) < 2:
+        raise UserError(
+            f"grid {grid.code}: has no mesh, so that nothing can be rebuilt in a shifted regime; write lake.shift_days: 0"
+        )
     while True:
         pair = tuple(str(n) for n in rng.choice(lines, 2, replace=False))
         if not islands(grid, frozenset(pair)):

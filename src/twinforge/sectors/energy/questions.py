@@ -74,9 +74,14 @@ def ask(state: State, grid: Grid, template: str, slots: Mapping[str, str], wordi
 
 def ahead(state: State, grid: Grid, lines: Sequence[str]) -> list[dict[str, Any]]:
     """What each line carries in an hour, asked of one state in words that training knows."""
-    view, template = View(state, grid), BY_NAME["ahead"]
-    text, slots = context(view), [{"line": line, "hours": "1"} for line in lines]
-    return [_row(view, (template, named, ()), text, template.phrasings[0].format(**named)) for named in slots]
+    view = View(state, grid)
+    return [plain(view, "ahead", {"line": line, "hours": "1"}) for line in lines]
+
+
+def plain(view: View, template: str, slots: Slots) -> dict[str, Any]:
+    """One question whose options are always the same, in words that training knows."""
+    asked = BY_NAME[template]
+    return _row(view, (asked, slots, ()), context(view), asked.phrasings[0].format(**slots))
 
 
 def with_estimate(state: State, grid: Grid, outage: str, line: str) -> State:

@@ -13,7 +13,7 @@ from twinforge.sectors.energy.sensors import Readings, line_voltage
 
 NOTHING = "do nothing"
 Worst = Callable[[np.ndarray], float]  # complex flows in MVA, (n_line,) -> highest loading in percent
-LEAST_MW = 3.0  # an injection below this is not worth touching
+LEAST_MW = 3.0  # of a 110 kV grid (`Grid.unit_mw`): an injection below this is not worth touching
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def _injections(grid: Grid, readings: Readings, after: np.ndarray, transfer: np.
         (grid.loads, readings.injections.p_load, 0.5),
     ):
         for row, (name, at) in enumerate(zip(table["name"], table["at"], strict=True)):
-            if power[row] > LEAST_MW:
+            if power[row] > LEAST_MW * grid.unit_mw:
                 verb = "curtail" if sign < 0 else "halve demand"
                 found.append(
                     Remedy(f"{verb} {name}", halved=name, estimate=worst(after + transfer[:, at] * sign * power[row]))

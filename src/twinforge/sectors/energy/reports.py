@@ -15,12 +15,14 @@ from twinforge.sectors import State
 from twinforge.sectors.energy.builders import HORIZONS, ahead, loading
 from twinforge.sectors.energy.context import context, decided_by, number
 from twinforge.sectors.energy.grid import Grid
-from twinforge.sectors.energy.questions import pair_of, with_estimate
+from twinforge.sectors.energy.questions import pair_of, plain, with_estimate
 from twinforge.sectors.energy.standards import CLAUSES
-from twinforge.sectors.energy.templates import LOADING
+from twinforge.sectors.energy.templates import LOADING, YES_NO
 from twinforge.sectors.energy.view import View
 
-Slots = Mapping[str, str]
+Slots = dict[str, str]
+Row = dict[str, Any]
+OVER = 100  # percent: from there on a line is overloaded
 NAMED = ("C2", "C3")  # clauses whose state each report ends with
 SHARES = {
     "none": 0.4,
@@ -44,7 +46,8 @@ ASKED = {
 
 
 def report(state: State, grid: Grid, phrasing: str, rng: np.random.Generator) -> dict[str, Any] | None:
-    """A request for a report on one line with all that `claims.REPORT` wants but id, episode, time, split and validation.
+    """A request for a report on one line with all that `claims.REPORT` wants but id, episode, time, split and validation, and
+    the questions that back it (`sectors.Sector.report`).
 
     None where the state lacks the readings for one, or the simulator found no solution.
     """
@@ -93,7 +96,29 @@ def _row(view: View, slots: Slots, premise: str, trap: str, wording: str) -> dic
         "context": context(view), "facts": facts(view, slots), "text": wording,
         "premise": premise, "trap_asset": slots["line"] if trap else "", "trap_quantity": trap,
         "reference": written(slots, truth, premise), "rule": written(slots, _rule(view, slots), "none"),
-        "known": [asdict(fact) for fact in _known(view, slots, truth, premise)],
+        "known": [asdict(fact) for fact in _known(view, slots, truth, premise)], "backing": _backing(view, slots, premise),
+    }  # fmt: skip
+
+
+def _backing(view: View, slots: Slots, premise: str) -> list[dict[str, Any]]:
+    """What a report says that the twin has an answer of its own to: clauses, the forecast, the outage."""
+    line, hours, outage = slots["line"], float(slots["hours"]), slots["outage"]
+    broken = [YES_NO.options.index("no")]  # "met" is asked
+    found = [_backed(clause, "broken", 0.0, "", broken, plain(view, "met", {"clause": clause})) for clause in NAMED]
+    if premise in ("absent", "missing"):
+        return found
+    over = np.flatnonzero(LOADING.values > OVER).tolist()
+    then = plain(view, "ahead", {"line": line, "hours": slots["hours"]})
+    after = plain(view, "loading", {"outage": outage, "line": line})
+    for given, ahead_of, question in (("", hours, then), (outage, 0.0, after)):
+        found += [_backed(line, "loading", ahead_of, given, [], question)]
+        found += [_backed(line, "overloaded", ahead_of, given, over, question)]
+    return found
+
+
+def _backed(asset: str, quantity: str, hours: float, given: str, holds: list[int], question: Row) -> dict[str, Any]:
+    return {
+        "asset": asset, "quantity": quantity, "hours": hours, "given": given, "holds": holds, "question": question,
     }  # fmt: skip
 
 
@@ -127,7 +152,7 @@ def written(slots: Slots, values: Mapping[str, float], premise: str) -> str:
 
 
 def _standing(value: float) -> str:
-    return "overloaded" if value > 100 else "within its rating"
+    return "overloaded" if value > OVER else "within its rating"
 
 
 def _truth(view: View, slots: Slots) -> dict[str, float]:
@@ -157,7 +182,7 @@ def _premise(premise: str, slots: Slots, truth: Mapping[str, float], rng: np.ran
         return "", EXISTS if premise == "absent" else "loading"
     if premise == "none":
         return "", ""
-    over = (truth["now"] > 100) == (premise == "true")
+    over = (truth["now"] > OVER) == (premise == "true")
     text = f"{slots['line']} is {'overloaded' if over else 'within its rating'}. "
     return text, "" if premise == "true" else "overloaded"
 
@@ -166,7 +191,7 @@ def _known(view: View, slots: Slots, truth: Mapping[str, float], premise: str) -
     """What the state says of every line and of the grid, and what the simulator says of what was asked."""
     found = []
     for line, value in view.loading.items():
-        found += [Fact(line, "loading", value, "%", tolerance=1.0), Fact(line, "overloaded", float(value > 100))]
+        found += [Fact(line, "loading", value, "%", tolerance=1.0), Fact(line, "overloaded", float(value > OVER))]
         before = view.state.get(line, "loading_before")
         found += [] if math.isnan(before) else [Fact(line, "loading", before, "%", -1.0, tolerance=1.0)]
     totals = (("demand", "MW"), ("wind", "MW"), ("solar", "MW"), ("rating", "%"))
@@ -176,8 +201,8 @@ def _known(view: View, slots: Slots, truth: Mapping[str, float], premise: str) -
         found += [
             Fact(line, "loading", truth["then"], "%", hours, tolerance=LOADING.tolerance),
             Fact(line, "loading", after, "%", 0.0, slots["outage"], LOADING.tolerance),
-            Fact(line, "overloaded", float(after > 100), "", 0.0, slots["outage"]),
-            Fact(line, "overloaded", float(truth["then"] > 100), "", hours),
+            Fact(line, "overloaded", float(after > OVER), "", 0.0, slots["outage"]),
+            Fact(line, "overloaded", float(truth["then"] > OVER), "", hours),
         ]
     found += [Fact(clause, "broken", truth[clause]) for clause in NAMED]
     return [fact for fact in found if not math.isnan(fact.value)]

@@ -164,7 +164,16 @@ def _stretch(year: Year, first: int, steps: int, rng: np.random.Generator) -> St
     flow = derate(year.solver.solve_rows(truth.injections, out), year.ratings(truth)[:, None])
     closed = ~out[:, : len(year.grid.lines)]
     measured = tuple(
-        sensors.measure(flow[i - 1], flow[i], truth.injections[i], ~closed[i], sensors.Fault(), year.recipe.lake, rng)
+        sensors.measure(
+            flow[i - 1],
+            flow[i],
+            truth.injections[i],
+            ~closed[i],
+            sensors.Fault(),
+            year.recipe.lake,
+            rng,
+            unit_mw=year.grid.unit_mw,
+        )
         for i in range(1, steps + 2)
     )
     rows = _followed(measured[0].loading, np.asarray(closed.all(axis=0)))

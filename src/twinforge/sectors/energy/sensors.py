@@ -64,12 +64,13 @@ def _rates(lake: Any) -> list[float]:
 
 def measure(
     before: Flow, now: Flow, injections: Injections, open_lines: np.ndarray, fault: Fault, lake: Any, rng: np.random.Generator,
-    offset: float = 0.0,
+    offset: float = 0.0, unit_mw: float = 1.0,
 ) -> Readings:  # fmt: skip
     """Read the sensors.
 
     before, now : true flows; `now` already without a line that is open but reported closed.
     open_lines : (n_line,) bool, lines open on purpose, which is what the switches report.
+    unit_mw : the grid's (`Grid.unit_mw`): what noise in power is added to, however little flows.
     offset : share by which every loading sensor reads low (a drift of the whole fleet of sensors).
     """
 
@@ -78,7 +79,7 @@ def measure(
 
     def meters(flow: Flow, scale: np.ndarray) -> list[np.ndarray]:
         loading = np.abs(noisy(flow.loading_pct, 5.0))
-        return [v * scale for v in (loading, noisy(flow.p_from_mw, 1.0), noisy(flow.q_from_mvar, 1.0))]
+        return [v * scale for v in (loading, noisy(flow.p_from_mw, unit_mw), noisy(flow.q_from_mvar, unit_mw))]
 
     low = np.full(len(now.loading_pct), 1.0 - offset)
     bias = np.where(np.arange(len(low)) == fault.line, fault.factor, 1.0)
@@ -92,7 +93,7 @@ def measure(
         loading=loading, before=past_loading, p_mw=p_mw, q_mvar=q_mvar, closed=~open_lines,
         voltage=now.vm_pu + rng.normal(0, VOLTAGE_NOISE, now.vm_pu.shape),
         injections=Injections(
-            noisy(injections.p_load, 0.1), noisy(injections.q_load, 0.1), np.maximum(noisy(injections.p_sgen, 0.0), 0.0),
+            noisy(injections.p_load, 0.1 * unit_mw), noisy(injections.q_load, 0.1 * unit_mw), np.maximum(noisy(injections.p_sgen, 0.0), 0.0),
             injections.slack_vm_pu,
         ),
     )  # fmt: skip

@@ -25,7 +25,14 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    network: Literal["1-HV-urban--0-sw", "1-HV-urban--1-sw"] = "1-HV-urban--0-sw"
+    network: Literal[
+        "1-HV-urban--0-sw",
+        "1-HV-urban--1-sw",
+        "1-HVMV-urban-2.203-0-sw",
+        "1-HVMV-urban-2.203-1-sw",
+        "1-LV-rural1--0-sw",
+        "1-LV-rural1--1-sw",
+    ] = "1-HV-urban--0-sw"
     load_scale: float = Field(3.0, gt=0, le=20)
     reactive_scale: float = Field(4.0, gt=0, le=20)
     generation_scale: float = Field(1.2, ge=0, le=20)

@@ -25,6 +25,7 @@ SIGNALS = (
     Signal("scenario", "1", 0, 2, "abstract", "which SimBench future the grid is in"),
     Signal("planned_from", "h", 0, 24, "abstract", "start of the day's work on a line"),
     Signal("planned_to", "h", 0, 24, "abstract", "end of the day's work on a line"),
+    Signal("nominal", "kV", 0.1, 110, "abstract", "nominal voltage of a busbar below 110 kV"),
     Signal("listed", "1", 1, 1, "abstract", "the line is on the day's contingency list"),
     Signal("age", "y", 0, 150, "abstract", "years since an asset was built"),
     Signal("expected_life", "y", 1, 200, "abstract", "years an asset of its kind and duty lasts"),

@@ -1,20 +1,26 @@
-"""Clauses a 110 kV grid is run by, in our words, each with the predicate that decides it on a state."""
+"""Clauses a grid of 110 kV, or a part of it below, is run by, in our words, each with the predicate that decides it on a state."""
 
 from __future__ import annotations
 
 import math
 
 from twinforge.sectors import Clause, State
+from twinforge.sectors.energy.grid import HIGH_KV
 
 VOLTAGE_LOW, VOLTAGE_HIGH = 0.90, 1.118  # pu, 110-300 kV, Continental Europe
+VOLTAGE_HIGH_BELOW = 1.10  # pu, below 110 kV
 STRONG_WIND = 2.0
 LEAVE_HEADROOM = 75.0  # percent; planned work needs this much room on the fullest line
 
 
 def voltage_broken(state: State) -> bool:
-    """A busbar is outside 0.90-1.118 pu."""
-    voltages = state.column("voltage").values()
-    return any(not VOLTAGE_LOW <= v <= VOLTAGE_HIGH for v in voltages)
+    """A busbar is outside 0.90-1.118 pu, or 0.90-1.10 pu where its nominal voltage is below 110 kV."""
+    nominal = state.column("nominal")
+
+    def high(bus: str) -> float:
+        return VOLTAGE_HIGH_BELOW if nominal.get(bus, HIGH_KV) < HIGH_KV else VOLTAGE_HIGH
+
+    return any(not VOLTAGE_LOW <= v <= high(bus) for bus, v in state.column("voltage").items())
 
 
 def thermal_broken(state: State) -> bool:
@@ -49,8 +55,8 @@ CLAUSES = (
     Clause(
         "C1",
         "voltage",
-        "In Continental Europe every 110 kV busbar stays between 0.90 and 1.118 per unit.",
-        f"{REGULATION}, Annex II, Table 1 (110-300 kV)",
+        "In Continental Europe every 110 kV busbar stays between 0.90 and 1.118 per unit, every busbar below it between 0.90 and 1.10.",
+        f"{REGULATION}, Annex II, Table 1 (110-300 kV); below: EN 50160, 4.2.2 and 5.2.2, taken as a limit at every moment",
         voltage_broken,
     ),
     Clause(

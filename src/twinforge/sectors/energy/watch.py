@@ -91,7 +91,9 @@ class Year:
         line, factors = truth.biased
         fault = sensors.Fault(sensors.BIASED, line, float(factors[i])) if line >= 0 else sensors.Fault()
         opened = out[: len(self.grid.lines)]
-        return sensors.measure(flow, flow, truth.injections[i], opened, fault, self.recipe.lake, rng)
+        return sensors.measure(
+            flow, flow, truth.injections[i], opened, fault, self.recipe.lake, rng, unit_mw=self.grid.unit_mw
+        )
 
     def ratings(self, truth: Truth) -> np.ndarray:
         """The rating in force over the nominal one at every hour, (n,)."""
