@@ -120,6 +120,20 @@ def told(dimensions: Mapping[str, Any]) -> list[Block]:
     return made
 
 
+def failures(failing: Mapping[str, Any]) -> list[Block]:
+    """The suite "failing": each measure by which side fails how."""
+    made, cells = [], failing.get("test", {})
+    names = ("accuracy", "accuracy_lost", "answered", "answered_lost", "answered_wrong", "wrong_gained")
+    for measure in names:
+        found = {name: cell[measure] for name, cell in cells.items() if measure in cell}
+        if found:
+            lines = tuple(_row(name, "", entries, _models(found)) for name, entries in found.items())
+            note = f"{MEANINGS[measure]}. One side of P physical, A abstract, C computational is dead, hours late, or lies."
+            title = f"Failing: {measure.replace('_', ' ')} with a side dead, late or lying"
+            made.append(Block(title, note, "side", _models(found), lines))
+    return made
+
+
 def written(hallucination: Mapping[str, Any]) -> list[Block]:
     """The suite "hallucination": all measures of each split, then who withstands which wrong premise."""
     made = []

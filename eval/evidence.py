@@ -25,7 +25,8 @@ class Evidence:
     drift : `twinforge.drift.trial.RUN` columns, what the detectors made of known changes;
     reports : `twinforge.claims.REPORT` columns and `split`; texts : report, model, sample, text and tokens of what was written;
     claims : `twinforge.claims.CLAIM` columns, and whether the twin's calibration stands for the claim (`kept`);
-    rolled : `eval.rolling.ROLL` columns, what models said that were fed their own answers.
+    rolled : `eval.rolling.ROLL` columns, what models said that were fed their own answers;
+    failing : model -> `records.ANSWER` columns, answers to the probes in which a side of the twin fails; failing_sets : as `sets`.
     """
 
     questions: pd.DataFrame
@@ -42,6 +43,8 @@ class Evidence:
     texts: pd.DataFrame = field(default_factory=pd.DataFrame)
     claims: pd.DataFrame = field(default_factory=pd.DataFrame)
     rolled: pd.DataFrame = field(default_factory=pd.DataFrame)
+    failing: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    failing_sets: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     train: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 

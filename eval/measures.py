@@ -106,6 +106,14 @@ OTHERS: dict[str, tuple[Better, str]] = {
     ),
     "accuracy_original": ("higher", "robustness: share right of the same questions as they stood"),
     "accuracy_lost": ("lower", "accuracy as they stood minus that in other words, or with dimensions missing, paired"),
+    "answered_lost": (
+        "lower",
+        "failing: share answered when sure, all sides sound, less that with one failing, paired",
+    ),
+    "wrong_gained": (
+        "lower",
+        "failing: share of all answered when sure and wrong, less that with all sides sound, paired",
+    ),
     "flipped": ("lower", "robustness: share of the answers that changed; a number by more than its tolerance"),
     "right_both": ("higher", "robustness: share right as it stood and in other words"),
     "surprise": ("lower", "forgetting: nats a token of the right way to go on"),

@@ -18,9 +18,10 @@ from eval import curves, plots, suite_plots
 from eval.evidence import Evidence, Measures, Result
 from eval.pooled import LLM, pooled
 from eval.probes import PROBE, dimensions
+from eval.probes import failing as asked_failing
 from eval.probes.general import GENERAL
 from eval.rolling import ROLL
-from eval.suites import SUITES, propagation, robustness
+from eval.suites import SUITES, failing, propagation, robustness
 from pipelines import Paths, run
 from pipelines.calibrate import backing_of
 from pipelines.integrate import MODELS
@@ -102,6 +103,12 @@ def load(paths: Paths) -> Evidence:
     sets = calibrated_sets(questions, answers, stored)
     probes = read_table(paths.probe_questions, PROBE)
     told = probe_answers(paths, probes, answers)
+    weak = failing_answers(paths, probes, told, answers)
+    weak_sets = {
+        model: plain_sets(failing.asked_of(probes), weak[model], stored, model)
+        for model in weak
+        if model in stored.models
+    }
     general, drift = read_table(paths.probe_general, GENERAL), read_table(paths.drift_runs, RUN)
     requests = [read_table(paths.reports_of(split), REPORT).assign(split=split) for split in SPLITS]
     claims = read_table(paths.claims, CLAIM)
@@ -109,7 +116,7 @@ def load(paths: Paths) -> Evidence:
     rolled, train = read_table(paths.rolled_answers, ROLL), read_table(paths.questions("train"), QUESTION)
     return Evidence(
         questions, answers, sets, stored.alpha, recipe.evaluate.resamples, recipe.seed, probes, told, general, drift,
-        pd.concat(requests, ignore_index=True), read_table(paths.written, TEXT), claims, rolled,
+        pd.concat(requests, ignore_index=True), read_table(paths.written, TEXT), claims, rolled, weak, weak_sets,
         train[~train["validation"]],
     )  # fmt: skip
 
@@ -135,10 +142,39 @@ def probe_answers(paths: Paths, probes: pd.DataFrame, answers: Mapping[str, pd.D
     integration, own = Integration.from_json(read_json(paths.integration)), read_table(paths.probe_answers, ANSWER)
     experts = {model: answers[model] for model in MODELS if model != LLM}
     blind = {model: read_table(paths.probe_expert(model), ANSWER) for model in experts}
-    reworded, less = (probes[probes["suite"] == suite.NAME] for suite in (robustness, dimensions))
+    seen = (dimensions.NAME, asked_failing.NAME)
+    reworded, less = probes[probes["suite"] == robustness.NAME], probes[probes["suite"].isin(seen)]
     parts = ((reworded, experts), (less.assign(original=less["id"]), blind))
     told = [pooled(asked, own[own["question"].isin(asked["id"])], beside, integration) for asked, beside in parts]
     return {"twin": pd.concat(told, ignore_index=True), LLM: own}
+
+
+def failing_answers(
+    paths: Paths, probes: pd.DataFrame, told: Mapping[str, pd.DataFrame], answers: Mapping[str, pd.DataFrame]
+) -> dict[str, pd.DataFrame]:
+    """Answers while a side fails: the twin's, its language model's, boosting's, and those of the twin's parts with equal weights
+    ("uniform"; of the questions as they stood too)."""
+    asked = failing.asked_of(probes)
+    if not len(asked):
+        return {}
+    rows = {model: each[each["question"].isin(asked["id"])] for model, each in told.items()}
+    experts = {model: read_table(paths.probe_expert(model), ANSWER) for model in MODELS if model != LLM}
+    originals = asked.drop_duplicates("original").assign(id=lambda each: each["original"])
+    sound = answers[LLM][answers[LLM]["question"].isin(originals["id"])]
+    parts = (
+        (asked.assign(original=asked["id"]), rows[LLM], experts),
+        (originals, sound, {m: answers[m] for m in experts}),
+    )
+    uniform = [pooled(each, own, beside, Integration({}, {})) for each, own, beside in parts]
+    boost = experts["boost"][experts["boost"]["question"].isin(asked["id"])]
+    return {**rows, "uniform": pd.concat(uniform, ignore_index=True), "boost": boost}
+
+
+def plain_sets(questions: pd.DataFrame, answers: pd.DataFrame, stored: Calibration, model: str) -> pd.DataFrame:
+    """The stored calibration's sets of one model (columns `eval.scores.SETS`); none that follow a stream."""
+    sets = stored.sets(questions, answers, model)
+    size = sets["members"].map(len).astype(float).where(sets["kind"] != "number")
+    return sets.assign(covered=covered(questions, sets), size=size, covered_online=np.nan, whole_online=np.nan)
 
 
 def calibrated_sets(

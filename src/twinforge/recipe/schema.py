@@ -343,7 +343,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "curate": ("sector", "module", "seed", "lake.system", "curate", "model.base", "model.revision"),
     "train": ("sector", "module", "seed", "model", "lora", "train", "experts", "compute", "budget.epochs"),
     "answer": ("sector", "seed", "model", "compute", "budget.few_shot_sample", "budget.shots"),
-    "probe": ("sector", "module", "seed", "model", "compute", "budget.probe_states"),
+    "probe": ("sector", "module", "seed", "lake.system", "curate.jump", "model", "compute", "budget.probe_states"),
     "write": ("sector", "module", "seed", "model", "compute", "budget.probe_states"),
     "integrate": ("sector", "seed", "integrate"),
     "roll": ("sector", "module", "seed", "lake", "model", "compute", "budget.probe_states"),
