@@ -16,7 +16,8 @@ from eval.measures import MEANS
 from twinforge.errors import UserError
 from twinforge.recipe import STAGES, Mistake, Recipe, check, load_recipe, read_slice, write_slice
 from twinforge.recipe.checks import CHECKS
-from twinforge.recipe.schema import SECTIONS, Measure, Skill
+from twinforge.recipe.judging import Measure, Skill
+from twinforge.recipe.schema import SECTIONS
 from twinforge.records import SKILLS
 
 PROJECT = Path(__file__).parents[1]

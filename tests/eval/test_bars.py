@@ -16,7 +16,7 @@ from eval.measures import Sample, share_entry
 from eval.probes.robustness import ATTACK
 from eval.suites import SUITES
 from twinforge.files import read_json
-from twinforge.recipe.schema import BarSuite
+from twinforge.recipe.judging import BarSuite
 
 METRICS = Path(__file__).parents[2] / "reports/energy/metrics.json"
 MOST, LEAST = (

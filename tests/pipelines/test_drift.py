@@ -17,7 +17,7 @@ from twinforge.drift import CUSUM, Reference
 from twinforge.drift.trial import COURSE, RUN
 from twinforge.files import read_table, write_table
 from twinforge.recipe import Recipe, write_slice
-from twinforge.recipe.schema import Drift
+from twinforge.recipe.judging import Drift
 from twinforge.records import ANSWER, EPISODE, QUESTION
 from twinforge.sectors import Change, Readings, Streams, Template
 

@@ -26,7 +26,7 @@ from twinforge.drift.trial import COURSE, RUN
 from twinforge.errors import UserError
 from twinforge.files import read_json, read_table, write_json, write_table
 from twinforge.recipe import Recipe, write_slice
-from twinforge.recipe.schema import Evaluate, Gate
+from twinforge.recipe.judging import Evaluate, Gate
 from twinforge.records import ANSWER, QUESTION
 from twinforge.sectors.dimensions import Source, keep_marked
 

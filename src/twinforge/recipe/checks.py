@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from twinforge.recipe.judging import Calibrate, Gate
 from twinforge.recipe.schema import (
     PACKAGED_BASE,
     PACKAGED_LAYERS,
     Budget,
-    Calibrate,
     Compute,
     Curate,
     Experts,
-    Gate,
     Lake,
     Lora,
     Model,

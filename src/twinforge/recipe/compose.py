@@ -13,8 +13,9 @@ from pydantic import ValidationError
 
 from twinforge.errors import UserError
 from twinforge.recipe.checks import conflicts
+from twinforge.recipe.fields import Section
 from twinforge.recipe.mend import mends_of
-from twinforge.recipe.schema import PROFILE_OWNED, SECTIONS, SECTOR_OWNED, Recipe, Section, plain
+from twinforge.recipe.schema import PROFILE_OWNED, SECTIONS, SECTOR_OWNED, Recipe, plain
 from twinforge.recipe.source import Key, Mistake, Source, dotted, read_source, said
 from twinforge.sectors import load_sector
 
