@@ -17,8 +17,7 @@ from tqdm import tqdm
 from eval import curves, plots, suite_plots
 from eval.evidence import Evidence, Measures, Result
 from eval.pooled import LLM, pooled
-from eval.probes import PROBE, dimensions
-from eval.probes import failing as asked_failing
+from eval.probes import FAILING, PROBE, dimensions
 from eval.probes.general import GENERAL
 from eval.rolling import ROLL
 from eval.suites import SUITES, failing, propagation, robustness
@@ -142,7 +141,7 @@ def probe_answers(paths: Paths, probes: pd.DataFrame, answers: Mapping[str, pd.D
     integration, own = Integration.from_json(read_json(paths.integration)), read_table(paths.probe_answers, ANSWER)
     experts = {model: answers[model] for model in MODELS if model != LLM}
     blind = {model: read_table(paths.probe_expert(model), ANSWER) for model in experts}
-    seen = (dimensions.NAME, asked_failing.NAME)
+    seen = (dimensions.NAME, FAILING)
     reworded, less = probes[probes["suite"] == robustness.NAME], probes[probes["suite"].isin(seen)]
     parts = ((reworded, experts), (less.assign(original=less["id"]), blind))
     told = [pooled(asked, own[own["question"].isin(asked["id"])], beside, integration) for asked, beside in parts]

@@ -14,7 +14,7 @@ import pandas as pd
 from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from eval.probes import PROBE, dimensions, failing, probes_of, some_states
+from eval.probes import FAILING, PROBE, dimensions, failing, probes_of, some_states
 from eval.probes.contamination import canaries
 from eval.probes.continuations import continuation_logs
 from eval.probes.general import GENERAL, items
@@ -112,7 +112,7 @@ def _seeing(paths: Paths, asked: pd.DataFrame) -> dict[str, pd.DataFrame]:
     if not len(asked):
         return dict.fromkeys(EXPERTS, pd.DataFrame(columns=ANSWER.names))
     fitted = [(Experts.load(paths.blind_experts(letters(kept))), dimensions.under(asked, kept)) for kept in BLIND]
-    fitted.append((Experts.load(paths.experts), asked[asked["suite"] == failing.NAME]))
+    fitted.append((Experts.load(paths.experts), asked[asked["suite"] == FAILING]))
     return {name: pd.concat([experts.answer(name, rows) for experts, rows in fitted if len(rows)]) for name in EXPERTS}
 
 

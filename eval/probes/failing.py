@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
+from eval.probes import FAILING
 from twinforge.lake.states import Key
 from twinforge.records import Dimension, Signal
 from twinforge.sectors import State
 from twinforge.sectors.dimensions import LETTERS
 from twinforge.sectors.failing import Retell, scaled
 
-NAME = "failing"
 DAY = pd.Timedelta(days=1)
 
 
@@ -52,7 +52,7 @@ def ask(questions: pd.DataFrame, world: World, seed: int) -> pd.DataFrame:
     """
     rows = []
     for (episode, time), own in questions.groupby(["episode", "time"], sort=False):
-        key = Key(str(episode), pd.Timestamp(time))
+        key = Key(str(episode), cast(pd.Timestamp, time))
         for name, other, dimension in _others(key, world, seed):
             for row in own.to_dict("records"):
                 told = world.retell(
@@ -60,7 +60,7 @@ def ask(questions: pd.DataFrame, world: World, seed: int) -> pd.DataFrame:
                 )
                 if told is not None:
                     given = {"id": f"{row['id']}-{name.replace(' ', '-')}", "original": row["id"], "probe": name}
-                    rows.append({**told, **given, "suite": NAME, "order": []})
+                    rows.append({**told, **given, "suite": FAILING, "order": []})
     return pd.DataFrame(rows, columns=[*questions.columns, "suite", "probe", "original", "order"])
 
 

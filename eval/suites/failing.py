@@ -11,8 +11,7 @@ import pyarrow as pa
 
 from eval.evidence import Evidence, Measures, Result
 from eval.measures import Cell, Sample, difference_entry, share_entry
-from eval.probes import dimensions
-from eval.probes.failing import NAME
+from eval.probes import FAILING, dimensions
 from eval.scores import SCORE, score
 from twinforge.errors import UserError
 from twinforge.sectors.dimensions import DIMENSIONS, LETTERS, letters
@@ -61,7 +60,7 @@ def asked_of(probes: pd.DataFrame) -> pd.DataFrame:
     if not len(probes):
         return probes.assign(failure="")
     dead = (probes["suite"] == dimensions.NAME) & probes["probe"].isin(list(DEAD))
-    rows = probes[dead | (probes["suite"] == NAME)]
+    rows = probes[dead | (probes["suite"] == FAILING)]
     return rows.assign(failure=rows["probe"].replace(DEAD))
 
 
