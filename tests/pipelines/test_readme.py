@@ -106,9 +106,6 @@ def test_the_dimensions_page_gets_its_tables() -> None:
 
 def test_the_dimensions_page_tells_of_failing_sides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("docs").mkdir()
-    for page in ("README.md", "docs/results.md"):
-        Path(page).write_text(TEXT, encoding="utf-8")
     Path("docs/dimensions.md").write_text("# D\n<!-- failing toy -->\nold\n<!-- end -->\nafter\n", encoding="utf-8")
     cell = {"accuracy": {"twin": entry(0.8), "boost": entry(0.7)}, "wrong_gained": {"twin": entry(0.2)}}
     nothing = {split: {"all": {}} for split in ("test", "shift")}
