@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from eval.bars import BARS, said
-from eval.measures import COSTS, DRIFT, MEANS, OTHERS, PROPAGATION, front
+from eval.meanings import COSTS, DRIFT, MEANS, OTHERS, PROPAGATION
+from eval.measures import front
 from eval.probes.robustness import ATTACK, CHANGES
 from eval.suites.hallucination import MEASURES as HALLUCINATION
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from eval.measures import COSTS, front
+from eval.meanings import COSTS
+from eval.measures import front
 from eval.paper import findings
 from twinforge.card import table
 

@@ -50,21 +50,7 @@ def main(sector: str) -> None:
             write_table(result.table, folder / f"{name}.parquet", result.schema)
     with replacing(paths.plots) as folder:
         folder.mkdir()
-        draw(
-            {name: result.measures for name, result in results.items()}, results["quality"], evidence.questions, folder
-        )
-        if len(rolled := results["propagation"].table):
-            frame = propagation.course(rolled, evidence.resamples, evidence.seed)
-            frame.to_csv(folder / "propagation.csv", index=False, float_format="%.6g")
-            plots.save(suite_plots.propagation(frame), folder / "propagation")
-        judged = results["hallucination"].table
-        if len(judged := judged[judged["split"] == "test"]):
-            plots.save(suite_plots.hallucination(judged), folder / "hallucination")
-        ways = curves.of_costs(results["cost"].measures)
-        ways.to_csv(folder / "cost.csv", index=False, float_format="%.6g")
-        plots.save(suite_plots.cost(ways), folder / "cost")
-        if len(course := read_table(paths.drift_course, COURSE)):
-            plots.save(suite_plots.drift(course), folder / "drift")
+        draw(results, evidence, read_table(paths.drift_course, COURSE), folder)
     write_json({name: result.measures for name, result in results.items()} | studied(paths), paths.metrics)
     write_json(summary(results["quality"].measures), paths.summary)
 
@@ -205,28 +191,40 @@ def followed(promises: Promises, questions: pd.DataFrame, answers: pd.DataFrame,
     return pd.concat([follow_rows(promises.followers, rows, alpha) for rows in parts], ignore_index=True)
 
 
-def draw(measures: Mapping[str, Measures], quality: Result, questions: pd.DataFrame, folder: Path) -> None:
-    """The curves as CSV, and the plots as PNG and SVG."""
+def draw(results: Mapping[str, Result], evidence: Evidence, course: pd.DataFrame, folder: Path) -> None:
+    """The curves as CSV, and the plots as PNG and SVG; of a suite that measured nothing none. course : `drift.trial.COURSE`."""
+    quality, rolled, judged = (results[name].table for name in ("quality", "propagation", "hallucination"))
+    judged, credits = judged[judged["split"] == "test"], curves.of_credits(results["dimensions"].measures)
     made = {
-        "reliability": curves.reliability(quality.table),
-        "risk_coverage": curves.risk_coverage(quality.table),
-        "coverage": curves.of_measure(quality.measures, "coverage"),
-        "accuracy": curves.of_measure(quality.measures, "accuracy"),
-        "robustness": curves.of_changes(measures["robustness"]),
+        "reliability": curves.reliability(quality),
+        "risk_coverage": curves.risk_coverage(quality),
+        "coverage": curves.of_measure(results["quality"].measures, "coverage"),
+        "accuracy": curves.of_measure(results["quality"].measures, "accuracy"),
+        "robustness": curves.of_changes(results["robustness"].measures),
+        "cost": curves.of_costs(results["cost"].measures),
     }
-    for name, frame in made.items():
-        frame.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
-    for name, figure in {
-        "test_day": plots.test_day(curves.example_day(quality.table, questions)),
+    figures = {
+        "test_day": plots.test_day(curves.example_day(quality, evidence.questions)),
         "accuracy_by_skill": plots.accuracy_by_skill(made["accuracy"]),
         "reliability": plots.reliability(made["reliability"]),
         "risk_coverage": plots.risk_coverage(made["risk_coverage"]),
         "coverage": plots.coverage(made["coverage"]),
         "robustness": suite_plots.robustness(made["robustness"]),
-    }.items():
+        "cost": suite_plots.cost(made["cost"]),
+    }
+    if len(rolled):
+        made["propagation"] = propagation.course(rolled, evidence.resamples, evidence.seed)
+        figures["propagation"] = suite_plots.propagation(made["propagation"])
+    if len(judged):
+        figures["hallucination"] = suite_plots.hallucination(judged)
+    if len(credits):
+        figures["dimensions"] = suite_plots.dimensions(credits)
+    if len(course):
+        figures["drift"] = suite_plots.drift(course)
+    for name, frame in made.items():
+        frame.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
+    for name, figure in figures.items():
         plots.save(figure, folder / name)
-    if len(credits := curves.of_credits(measures["dimensions"])):
-        plots.save(suite_plots.dimensions(credits), folder / "dimensions")
 
 
 def _on(questions: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:

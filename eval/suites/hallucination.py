@@ -16,7 +16,8 @@ import pyarrow as pa
 
 from eval.bootstrap import interval, share_interval
 from eval.evidence import Evidence, Measures, Result
-from eval.measures import Better, Cell, Entry, Estimate, Sample, entry, mean_of
+from eval.meanings import Better
+from eval.measures import Cell, Entry, Estimate, Sample, entry, mean_of
 from twinforge.claims import CLAIM, PREMISES, WRONG, kinds_of, withstands
 
 NAME = "hallucination"
