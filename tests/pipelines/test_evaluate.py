@@ -149,7 +149,7 @@ def test_the_three_stages_leave_all_that_is_read_later(project: Paths) -> None:
     assert f"llm missed ({100 * flipped:.1f} %)" in page
     assert "nothing released yet" in page and page.count("<svg") == len(report.PLOTS) + len(report.OPTIONAL)
     assert "<b>drift</b> <span" in page and "right asset" in page
-    assert "Propagation: over rule" in page and "sensors read every 4, at most 1.5: twin kept" in page
+    assert "Propagation: over rule" in page and "sensors read every 4 steps, at most 1.5: twin kept" in page
     assert "Safety on test: recommend" in page and "Contamination on test: canary" in page
 
     assert read_json(project.metrics)["drift"]["shift"]["bias"]["found"]["soon"]["value"] == 1.0
