@@ -2,8 +2,9 @@
 
 The twin pools with one weight a part and kind of question. A weight may follow the state instead, w = softmax(g(state)): here g is
 linear in how unsure each part is and how far each two are apart, starts from the fixed weights, and is pulled back to them by a
-penalty that cross-validation over days chooses on the validation share. Writes benchmarks/results/weights.json and the table of
-docs/dimensions.md.
+penalty that cross-validation over days chooses on the validation share. The same weights are held against each other while one side of
+the twin is dead, late or lying (the suite "failing"; with C dead there are no experts to weigh). Writes
+benchmarks/results/weights.json and the table of docs/dimensions.md.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from scipy.special import log_softmax, softmax
 from benchmarks.setting import PATHS
 from eval.bootstrap import interval
 from eval.measures import Sample, mean_of
+from eval.probes import PROBE
 from eval.scores import score
+from eval.suites.failing import FAILURES, asked_of
 from pipelines import told_in_one_line
 from pipelines.integrate import MODELS, Fact, facts
 from pipelines.readme import fill
@@ -155,8 +158,10 @@ def pooled(question: pd.Series, parts: Vectors, weigh: Callable[[Vectors], Float
     return np.array([one({name: pairs(p[i]) for name, p in parts.items()})[1] for i in entries])
 
 
-def compared(questions: pd.DataFrame, known: Mapping[str, Mapping[Any, Floats]]) -> dict[str, Any]:
-    """Uniform, fixed and state-following weights on test and shift, each paired with the fixed ones.
+def compared(
+    questions: pd.DataFrame, known: Mapping[str, Mapping[Any, Floats]], splits: Sequence[str] = ("test", "shift")
+) -> dict[str, Any]:
+    """Uniform, fixed and state-following weights on test and shift (or other splits), each paired with the fixed ones.
 
     questions : `records.QUESTION` and `split`; known : model -> question -> answer vector.
     """
@@ -169,7 +174,7 @@ def compared(questions: pd.DataFrame, known: Mapping[str, Mapping[Any, Floats]])
     penalty = float(checked.sort_values("gain")["penalty"].iloc[-1])
     gate = fit_gate(standard(train)[0], penalty)
     result: dict[str, Any] = {"validation": checked.to_dict("records"), "penalty": penalty, "splits": {}}
-    for split in ("test", "shift"):
+    for split in splits:
         own = [(pd.Series(row), vectors) for row, vectors in rows if row["split"] == split]
         found = {}
         for way in WAYS:
@@ -189,7 +194,8 @@ def compared(questions: pd.DataFrame, known: Mapping[str, Mapping[Any, Floats]])
             found[way] = score(asked, said, way, 0.1)
         wrong = {way: scored[scored["rule_wrong"]].reset_index(drop=True) for way, scored in found.items()}
         for name, ways in ((split, found), (f"{split}, rule wrong", wrong)):
-            result["splits"][name] = {way: _against(scored, ways["fixed"]) for way, scored in ways.items()}
+            if len(ways["fixed"]):
+                result["splits"][name] = {way: _against(scored, ways["fixed"]) for way, scored in ways.items()}
     return result
 
 
@@ -232,9 +238,16 @@ def weights_table(result: Mapping[str, Any]) -> str:
 def main() -> None:
     splits = [read_table(PATHS.questions(name), QUESTION).assign(split=name) for name in SPLITS]
     known = {name: read_table(PATHS.answers_of(name), ANSWER).set_index("question")["p"] for name in MODELS}
-    questions = pd.concat(splits, ignore_index=True)
+    failing = asked_of(read_table(PATHS.probe_questions, PROBE))
+    files = {"llm": PATHS.probe_answers, **{name: PATHS.probe_expert(name) for name in MODELS if name != "llm"}}
+    known = {
+        name: pd.concat([p, read_table(files[name], ANSWER).set_index("question")["p"]]) for name, p in known.items()
+    }
+    questions = pd.concat([*splits, failing.assign(split=failing["failure"])], ignore_index=True)
     answered = np.logical_and.reduce([questions["id"].isin(p.index) for p in known.values()])
-    result = compared(questions[answered], {name: p.to_dict() for name, p in known.items()})
+    whole = questions[answered]
+    ways = [name for name in ("test", "shift", *FAILURES) if (whole["split"] == name).any()]
+    result = compared(whole, {name: p.to_dict() for name, p in known.items()}, ways)
     print(weights_table(result))
     write_json(result, RESULT)
     fill("weights", weights_table(result), PAGE)

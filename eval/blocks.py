@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from eval.bars import BARS, said
-from eval.measures import COSTS, DRIFT, MEANS, OTHERS, PROPAGATION, front
+from eval.meanings import COSTS, DRIFT, MEANS, OTHERS, PROPAGATION
+from eval.measures import front
 from eval.probes.robustness import ATTACK, CHANGES
 from eval.suites.hallucination import MEASURES as HALLUCINATION
 
@@ -117,6 +118,20 @@ def told(dimensions: Mapping[str, Any]) -> list[Block]:
         cells = {skill: cell[name] for skill, cell in dimensions["test"].items()}
         lines = tuple(_row(skill, "", entries, _models(cells)) for skill, entries in cells.items())
         made.append(Block(f"Dimensions: {name.replace('_', ' ')}", MEANINGS[name], "skill", _models(cells), lines))
+    return made
+
+
+def failures(failing: Mapping[str, Any]) -> list[Block]:
+    """The suite "failing": each measure by which side fails how."""
+    made, cells = [], failing.get("test", {})
+    names = ("accuracy", "accuracy_lost", "answered", "answered_lost", "answered_wrong", "wrong_gained")
+    for measure in names:
+        found = {name: cell[measure] for name, cell in cells.items() if measure in cell}
+        if found:
+            lines = tuple(_row(name, "", entries, _models(found)) for name, entries in found.items())
+            note = f"{MEANINGS[measure]}. One side of P physical, A abstract, C computational is dead, hours late, or lies."
+            title = f"Failing: {measure.replace('_', ' ')} with a side dead, late or lying"
+            made.append(Block(title, note, "side", _models(found), lines))
     return made
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eval.measures import COSTS, confidence_bins, front
+from eval.meanings import COSTS
+from eval.measures import confidence_bins, front
 from twinforge.sectors.dimensions import LETTERS
 
 SHOWN = ("twin", "llm", "boost", "rule", "base-best")

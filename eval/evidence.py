@@ -26,7 +26,8 @@ class Evidence:
     reports : `twinforge.claims.REPORT` columns and `split`; texts : report, model, sample, text and tokens of what was written;
     claims : `twinforge.claims.CLAIM` columns, and whether the twin's calibration stands for the claim (`kept`);
     rolled : `eval.rolling.ROLL` columns, what models said that were fed their own answers;
-    thoughts : "MODEL-WAY" -> `records.ANSWER` columns, what slow ways of answering came to; regimes : episode -> its regime.
+    thoughts : "MODEL-WAY" -> `records.ANSWER` columns, what slow ways of answering came to; regimes : episode -> its regime;
+    failing : model -> `records.ANSWER` columns, answers to the probes in which a side of the twin fails; failing_sets : as `sets`.
     """
 
     questions: pd.DataFrame
@@ -43,6 +44,8 @@ class Evidence:
     texts: pd.DataFrame = field(default_factory=pd.DataFrame)
     claims: pd.DataFrame = field(default_factory=pd.DataFrame)
     rolled: pd.DataFrame = field(default_factory=pd.DataFrame)
+    failing: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    failing_sets: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     train: pd.DataFrame = field(default_factory=pd.DataFrame)
     thoughts: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     regimes: Mapping[str, str] = field(default_factory=dict)

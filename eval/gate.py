@@ -16,7 +16,8 @@ from scipy import stats
 
 from eval.bars import Held, hold
 from eval.bootstrap import smallest_difference
-from eval.measures import MEANS, Sample, better, estimate, unit_of
+from eval.meanings import MEANS, better
+from eval.measures import Sample, estimate, unit_of
 from eval.scores import SCORE
 from eval.verdict import Comparison, Coverage, GateReport
 

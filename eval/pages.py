@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from eval.measures import COSTS, front
+from eval.meanings import COSTS
+from eval.measures import front
 from eval.paper import findings
 from twinforge.card import table
 
@@ -69,6 +70,23 @@ def dimensions(told: Mapping[str, Any]) -> str:
             ]
             rows.append((split.partition("|")[2], *figures))
     return "\n\n".join([*parts, "**By what is told, all skills**\n\n" + table(head, rows)])
+
+
+def failing(cells: Mapping[str, Any]) -> str:
+    """What it costs when a side is dead, late or lying, to whom; and whether the twin is still sure."""
+    parts = ("twin", "uniform", "llm", "boost")
+    return "\n\n".join(
+        [
+            detectors("Right, %", cells, "accuracy", 100, parts, 1),
+            detectors("Lost against all sides sound, points", cells, "accuracy_lost", 100, parts, 1),
+            detectors("Answered, where only sure answers are given, %", cells, "answered", 100, parts, 1),
+            detectors(
+                "Of these answers fewer than with all sides sound, points", cells, "answered_lost", 100, parts, 1
+            ),
+            detectors("Of all: answered when sure, and wrong, %", cells, "answered_wrong", 100, parts, 1),
+            detectors("More of these than with all sides sound, points", cells, "wrong_gained", 100, parts, 1),
+        ]
+    )
 
 
 def hallucination(splits: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from eval.measures import COSTS, MEANS, OTHERS
+from eval.meanings import COSTS, MEANS, OTHERS
 from eval.suites.hallucination import MEASURES as HALLUCINATION
 
 NEED_DISTRIBUTION = ("log_score", "brier", "interval_score", "calibration_error")

@@ -15,7 +15,8 @@ import pyarrow as pa
 
 from eval.bootstrap import interval
 from eval.evidence import Measures
-from eval.measures import COSTS, Cell, Entry, Sample, difference_entry, entry, mean_of, share_entry
+from eval.meanings import COSTS
+from eval.measures import Cell, Entry, Sample, difference_entry, entry, mean_of, share_entry
 from eval.rolling import NEVER
 from eval.suites.dimensions import ALL, TEAMS, measured
 from twinforge.errors import UserError

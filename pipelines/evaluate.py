@@ -17,10 +17,10 @@ from tqdm import tqdm
 from eval import curves, plots, suite_plots
 from eval.evidence import Evidence, Measures, Result
 from eval.pooled import LLM, pooled
-from eval.probes import PROBE, dimensions
+from eval.probes import FAILING, PROBE, dimensions
 from eval.probes.general import GENERAL
 from eval.rolling import ROLL
-from eval.suites import SUITES, propagation, robustness
+from eval.suites import SUITES, failing, propagation, robustness
 from pipelines import Paths, run
 from pipelines.calibrate import backing_of
 from pipelines.integrate import MODELS
@@ -50,21 +50,7 @@ def main(sector: str) -> None:
             write_table(result.table, folder / f"{name}.parquet", result.schema)
     with replacing(paths.plots) as folder:
         folder.mkdir()
-        draw(
-            {name: result.measures for name, result in results.items()}, results["quality"], evidence.questions, folder
-        )
-        if len(rolled := results["propagation"].table):
-            frame = propagation.course(rolled, evidence.resamples, evidence.seed)
-            frame.to_csv(folder / "propagation.csv", index=False, float_format="%.6g")
-            plots.save(suite_plots.propagation(frame), folder / "propagation")
-        judged = results["hallucination"].table
-        if len(judged := judged[judged["split"] == "test"]):
-            plots.save(suite_plots.hallucination(judged), folder / "hallucination")
-        ways = curves.of_costs(results["cost"].measures)
-        ways.to_csv(folder / "cost.csv", index=False, float_format="%.6g")
-        plots.save(suite_plots.cost(ways), folder / "cost")
-        if len(course := read_table(paths.drift_course, COURSE)):
-            plots.save(suite_plots.drift(course), folder / "drift")
+        draw(results, evidence, read_table(paths.drift_course, COURSE), folder)
     write_json({name: result.measures for name, result in results.items()} | studied(paths), paths.metrics)
     write_json(summary(results["quality"].measures), paths.summary)
 
@@ -102,6 +88,12 @@ def load(paths: Paths) -> Evidence:
     sets = calibrated_sets(questions, answers, stored)
     probes = read_table(paths.probe_questions, PROBE)
     told = probe_answers(paths, probes, answers)
+    weak = failing_answers(paths, probes, told, answers)
+    weak_sets = {
+        model: plain_sets(failing.asked_of(probes), weak[model], stored, model)
+        for model in weak
+        if model in stored.models
+    }
     general, drift = read_table(paths.probe_general, GENERAL), read_table(paths.drift_runs, RUN)
     requests = [read_table(paths.reports_of(split), REPORT).assign(split=split) for split in SPLITS]
     claims = read_table(paths.claims, CLAIM)
@@ -109,7 +101,7 @@ def load(paths: Paths) -> Evidence:
     rolled, train = read_table(paths.rolled_answers, ROLL), read_table(paths.questions("train"), QUESTION)
     return Evidence(
         questions, answers, sets, stored.alpha, recipe.evaluate.resamples, recipe.seed, probes, told, general, drift,
-        pd.concat(requests, ignore_index=True), read_table(paths.written, TEXT), claims, rolled,
+        pd.concat(requests, ignore_index=True), read_table(paths.written, TEXT), claims, rolled, weak, weak_sets,
         train[~train["validation"]],
         {file.stem: read_table(file, ANSWER) for file in sorted(paths.thoughts.glob("*-*.parquet"))},
         dict(read_table(paths.episodes, EPISODE)[["episode", "regime"]].itertuples(index=False, name=None)),
@@ -137,10 +129,39 @@ def probe_answers(paths: Paths, probes: pd.DataFrame, answers: Mapping[str, pd.D
     integration, own = Integration.from_json(read_json(paths.integration)), read_table(paths.probe_answers, ANSWER)
     experts = {model: answers[model] for model in MODELS if model != LLM}
     blind = {model: read_table(paths.probe_expert(model), ANSWER) for model in experts}
-    reworded, less = (probes[probes["suite"] == suite.NAME] for suite in (robustness, dimensions))
+    seen = (dimensions.NAME, FAILING)
+    reworded, less = probes[probes["suite"] == robustness.NAME], probes[probes["suite"].isin(seen)]
     parts = ((reworded, experts), (less.assign(original=less["id"]), blind))
     told = [pooled(asked, own[own["question"].isin(asked["id"])], beside, integration) for asked, beside in parts]
     return {"twin": pd.concat(told, ignore_index=True), LLM: own}
+
+
+def failing_answers(
+    paths: Paths, probes: pd.DataFrame, told: Mapping[str, pd.DataFrame], answers: Mapping[str, pd.DataFrame]
+) -> dict[str, pd.DataFrame]:
+    """Answers while a side fails: the twin's, its language model's, boosting's, and those of the twin's parts with equal weights
+    ("uniform"; of the questions as they stood too)."""
+    asked = failing.asked_of(probes)
+    if not len(asked):
+        return {}
+    rows = {model: each[each["question"].isin(asked["id"])] for model, each in told.items()}
+    experts = {model: read_table(paths.probe_expert(model), ANSWER) for model in MODELS if model != LLM}
+    originals = asked.drop_duplicates("original").assign(id=lambda each: each["original"])
+    sound = answers[LLM][answers[LLM]["question"].isin(originals["id"])]
+    parts = (
+        (asked.assign(original=asked["id"]), rows[LLM], experts),
+        (originals, sound, {m: answers[m] for m in experts}),
+    )
+    uniform = [pooled(each, own, beside, Integration({}, {})) for each, own, beside in parts]
+    boost = experts["boost"][experts["boost"]["question"].isin(asked["id"])]
+    return {**rows, "uniform": pd.concat(uniform, ignore_index=True), "boost": boost}
+
+
+def plain_sets(questions: pd.DataFrame, answers: pd.DataFrame, stored: Calibration, model: str) -> pd.DataFrame:
+    """The stored calibration's sets of one model (columns `eval.scores.SETS`); none that follow a stream."""
+    sets = stored.sets(questions, answers, model)
+    size = sets["members"].map(len).astype(float).where(sets["kind"] != "number")
+    return sets.assign(covered=covered(questions, sets), size=size, covered_online=np.nan, whole_online=np.nan)
 
 
 def calibrated_sets(
@@ -172,28 +193,40 @@ def followed(promises: Promises, questions: pd.DataFrame, answers: pd.DataFrame,
     return pd.concat([follow_rows(promises.followers, rows, alpha) for rows in parts], ignore_index=True)
 
 
-def draw(measures: Mapping[str, Measures], quality: Result, questions: pd.DataFrame, folder: Path) -> None:
-    """The curves as CSV, and the plots as PNG and SVG."""
+def draw(results: Mapping[str, Result], evidence: Evidence, course: pd.DataFrame, folder: Path) -> None:
+    """The curves as CSV, and the plots as PNG and SVG; of a suite that measured nothing none. course : `drift.trial.COURSE`."""
+    quality, rolled, judged = (results[name].table for name in ("quality", "propagation", "hallucination"))
+    judged, credits = judged[judged["split"] == "test"], curves.of_credits(results["dimensions"].measures)
     made = {
-        "reliability": curves.reliability(quality.table),
-        "risk_coverage": curves.risk_coverage(quality.table),
-        "coverage": curves.of_measure(quality.measures, "coverage"),
-        "accuracy": curves.of_measure(quality.measures, "accuracy"),
-        "robustness": curves.of_changes(measures["robustness"]),
+        "reliability": curves.reliability(quality),
+        "risk_coverage": curves.risk_coverage(quality),
+        "coverage": curves.of_measure(results["quality"].measures, "coverage"),
+        "accuracy": curves.of_measure(results["quality"].measures, "accuracy"),
+        "robustness": curves.of_changes(results["robustness"].measures),
+        "cost": curves.of_costs(results["cost"].measures),
     }
-    for name, frame in made.items():
-        frame.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
-    for name, figure in {
-        "test_day": plots.test_day(curves.example_day(quality.table, questions)),
+    figures = {
+        "test_day": plots.test_day(curves.example_day(quality, evidence.questions)),
         "accuracy_by_skill": plots.accuracy_by_skill(made["accuracy"]),
         "reliability": plots.reliability(made["reliability"]),
         "risk_coverage": plots.risk_coverage(made["risk_coverage"]),
         "coverage": plots.coverage(made["coverage"]),
         "robustness": suite_plots.robustness(made["robustness"]),
-    }.items():
+        "cost": suite_plots.cost(made["cost"]),
+    }
+    if len(rolled):
+        made["propagation"] = propagation.course(rolled, evidence.resamples, evidence.seed)
+        figures["propagation"] = suite_plots.propagation(made["propagation"])
+    if len(judged):
+        figures["hallucination"] = suite_plots.hallucination(judged)
+    if len(credits):
+        figures["dimensions"] = suite_plots.dimensions(credits)
+    if len(course):
+        figures["drift"] = suite_plots.drift(course)
+    for name, frame in made.items():
+        frame.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
+    for name, figure in figures.items():
         plots.save(figure, folder / name)
-    if len(credits := curves.of_credits(measures["dimensions"])):
-        plots.save(suite_plots.dimensions(credits), folder / "dimensions")
 
 
 def _on(questions: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:

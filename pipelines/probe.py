@@ -1,8 +1,8 @@
 """Probe: the tuned model answers the extra questions that suites ask.
 
-Reads the train and test questions, the knowledge graph, the adapter and the blind experts; writes data/probes/SECTOR/: questions.parquet
+Reads the lake, the train and test questions, the adapter and the experts; writes data/probes/SECTOR/: questions.parquet
 (what is asked, of `budget.probe_states` whole states), llm.parquet, boost.parquet and rule.parquet (where they see other signals
-than before: dimensions missing), and general.parquet (how likely tuned and base model find each way to go on
+than before: dimensions missing, late or false), and general.parquet (how likely tuned and base model find each way to go on
 from texts of no sector; none where no state is asked). A run that was cut off goes on where it stopped.
 """
 
@@ -14,20 +14,23 @@ import pandas as pd
 from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from eval.probes import PROBE, dimensions, probes_of, some_states
+from eval.probes import FAILING, PROBE, dimensions, failing, probes_of, some_states
 from eval.probes.contamination import canaries
 from eval.probes.continuations import continuation_logs
 from eval.probes.general import GENERAL, items
 from eval.probes.words import Words
 from pipelines import Paths, run
 from twinforge.files import read_table, replacing, sha256, write_table
+from twinforge.lake.quality import check_readings
+from twinforge.lake.states import Key, readings_of
+from twinforge.lake.store import read_lake
 from twinforge.model.adapter import load_adapter
 from twinforge.model.answers import answer, plan
 from twinforge.model.base import base_folder, load_base, weights_hash
 from twinforge.model.prompt import Prompt
 from twinforge.recipe import Slice, read_slice
-from twinforge.records import ANSWER, KNOWLEDGE, QUESTION
-from twinforge.sectors import load_sector
+from twinforge.records import ANSWER, KNOWLEDGE, OUTCOME, QUESTION
+from twinforge.sectors import State, load_sector
 from twinforge.sectors.dimensions import BLIND, letters
 from twinforge.training.checkpoints import forget_others, run_key
 from twinforge.training.experts import Experts
@@ -46,16 +49,44 @@ def main(sector: str) -> None:
     learnt, keep = train[~train["validation"]], load_sector(recipe.module).keep
     blanked = [canaries(some_states(rows, states, seed), name) for name, rows in (("train", learnt), ("test", test))]
     less = dimensions.ask(some_states(test, states, seed), keep)
-    parts = [probes_of(test, words, states, seed), less, *blanked]
+    parts = [
+        probes_of(test, words, states, seed),
+        less,
+        _failing(recipe, paths, some_states(test, states, seed)),
+        *blanked,
+    ]
     asked = pd.concat([part[PROBE.names] for part in parts if len(part)] or [less], ignore_index=True)
     answers, general = _answers(recipe, paths, asked)
     with replacing(paths.probes) as folder:
         folder.mkdir()
         write_table(asked, folder / paths.probe_questions.name, PROBE)
         write_table(answers, folder / paths.probe_answers.name, ANSWER)
-        for name, told in _blind(paths, asked).items():
+        for name, told in _seeing(paths, asked).items():
             write_table(told, folder / paths.probe_expert(name).name, ANSWER)
         write_table(general, folder / paths.probe_general.name, GENERAL)
+
+
+def _failing(recipe: Slice, paths: Paths, questions: pd.DataFrame) -> pd.DataFrame:
+    """The questions while a side of the twin is late or lies; none of a sector that can't tell a question again."""
+    sector = load_sector(recipe.module)
+    if not len(questions) or not hasattr(sector, "retell"):
+        return pd.DataFrame(columns=PROBE.names)
+    sound = check_readings(read_lake(paths.lake).observations, sector.SIGNALS, recipe.curate.jump).readings
+    every, keys = _keys(sound), _keys(questions)
+    earlier = failing.before(keys, every)
+    read = readings_of(sound, list({*keys, *earlier.values()}))
+    states = {
+        key: State(key.episode, key.time, values, pd.DataFrame(columns=OUTCOME.names))
+        for key, values in zip(read.keys, read.values, strict=True)
+    }
+    before = {key: states[other] for key, other in earlier.items()}
+    world = failing.World({key: states[key] for key in keys}, before, sector.SIGNALS, sector.retell, recipe)
+    return failing.ask(questions, world, recipe.seed)
+
+
+def _keys(rows: pd.DataFrame) -> list[Key]:
+    named = rows[["episode", "time"]].drop_duplicates().itertuples(index=False, name=None)
+    return [Key(str(episode), pd.Timestamp(time)) for episode, time in named]
 
 
 def _answers(recipe: Slice, paths: Paths, asked: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -75,15 +106,14 @@ def _answers(recipe: Slice, paths: Paths, asked: pd.DataFrame) -> tuple[pd.DataF
         return told, pd.concat([tuned, _general("base", model, tokenizer, size)], ignore_index=True)
 
 
-def _blind(paths: Paths, asked: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """What the experts that were fitted without some dimensions make of the questions without them."""
+def _seeing(paths: Paths, asked: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """What the experts make of other signals: of a side that is missing those that were fitted without it, of one that is late or lies
+    the twin's own, for no one told them."""
     if not len(asked):
         return dict.fromkeys(EXPERTS, pd.DataFrame(columns=ANSWER.names))
-    fitted = {kept: Experts.load(paths.blind_experts(letters(kept))) for kept in BLIND}
-    return {
-        name: pd.concat([experts.answer(name, dimensions.under(asked, kept)) for kept, experts in fitted.items()])
-        for name in EXPERTS
-    }
+    fitted = [(Experts.load(paths.blind_experts(letters(kept))), dimensions.under(asked, kept)) for kept in BLIND]
+    fitted.append((Experts.load(paths.experts), asked[asked["suite"] == FAILING]))
+    return {name: pd.concat([experts.answer(name, rows) for experts, rows in fitted if len(rows)]) for name in EXPERTS}
 
 
 def _general(name: str, model: Any, tokenizer: PreTrainedTokenizerBase, size: int) -> pd.DataFrame:

@@ -19,6 +19,7 @@ from eval.pages import (
     costs,
     dimensions,
     drift,
+    failing,
     figure,
     forgetting,
     hallucination,
@@ -64,6 +65,8 @@ def main(sector: str) -> None:
         fill(f"robustness {sector}", "\n\n".join(robustness(changes, model) for model in ("llm", "twin")), ROBUSTNESS)
     if told := metrics.get("dimensions"):
         fill(f"dimensions {sector}", dimensions(told), DIMENSIONS)
+    if weak := metrics.get("failing", {}).get("test"):
+        fill(f"failing {sector}", failing(weak), DIMENSIONS)
     if topics := metrics.get("forgetting", {}).get("general"):
         fill(f"forgetting {sector}", forgetting(topics), FORGETTING)
     if watched := metrics.get("drift"):

@@ -51,5 +51,6 @@ def test_a_wrong_premise_is_set_right_or_not() -> None:
     assert not withstands(trap, [("L7", "overloaded", "contradicted")])
     assert not withstands(trap, [("L7", "loading", "supported")])
     assert not withstands(trap, [])
+    assert withstands(trap, [("L7", "overloaded", "supported"), ("L7", "loading", "contradicted")])  # another matter
     assert withstands(("L7", "loading"), [("L7", "loading", "abstained")])
     assert not withstands(("L9", "exists"), [("L9", "exists", "supported"), ("L9", "loading", "unsupported")])

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field
 
-from eval.measures import MEANS
+from eval.meanings import MEANS
 from twinforge.errors import UserError
 from twinforge.recipe import STAGES, Mistake, Recipe, check, load_recipe, read_slice, write_slice
 from twinforge.recipe.checks import CHECKS

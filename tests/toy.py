@@ -12,7 +12,7 @@ import pandas as pd
 from tests import toy_water as water
 from tests.toy_days import Day
 from tests.toy_dimensions import keep
-from tests.toy_questions import ask, context, questions
+from tests.toy_questions import ask, context, questions, retell
 from tests.toy_reports import claims, report, request
 from tests.toy_roll import rollouts
 from tests.toy_terms import CAUSES, CLAUSES, NAME, PUMPS, SIGNALS, TANKS, TEMPLATES, Settings
@@ -51,5 +51,5 @@ def episodes(recipe: Any) -> Iterator[Episode]:
 
 __all__ = [
     "CLAUSES", "NAME", "SIGNALS", "TEMPLATES", "Settings", "ask", "calls", "check", "claims", "context", "episode_count", "episodes",
-    "keep", "knowledge", "questions", "report", "request", "rollouts", "tools",
+    "keep", "knowledge", "questions", "report", "request", "retell", "rollouts", "tools",
 ]  # fmt: skip

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from tests import toy_water as water
-from tests.toy_terms import ACTIONS, BY_NAME, CAUSES, CLAUSES, LEVEL, PUMPS, TANKS, USERS
-from twinforge.records import AnswerSpace
+from tests.toy_terms import ACTIONS, BY_NAME, CAUSES, CLAUSES, LEVEL, PUMPS, SIGNALS, TANKS, USERS
+from twinforge.records import AnswerSpace, Dimension
 from twinforge.sectors import State, Template
+from twinforge.sectors.failing import TOLD, mixed, retold, slots_in
 
 
 def context(state: State) -> str:
@@ -45,6 +46,15 @@ def questions(state: State, phrasing: str, rng: np.random.Generator, recipe: Any
 def ask(state: State, template: str, slots: Mapping[str, str], wording: str, recipe: Any) -> dict[str, Any]:
     """One question of a template in an operator's own wording."""
     return {**_row(state, BY_NAME[template], slots, wording, np.random.default_rng(0)), "text": wording}
+
+
+def retell(
+    row: Mapping[str, Any], state: State, other: State, dimension: Dimension, recipe: Any
+) -> dict[str, Any] | None:
+    """A question about a state as it stood if one dimension's signals were those of another one."""
+    template, told = BY_NAME[row["template"]], mixed(state, other, dimension, SIGNALS)
+    body = _ASK[template.name](told, slots_in(template, row["text"]), tuple(row["options"]))
+    return retold(row, {**row, "context": context(told), **{name: body[name] for name in TOLD if name in body}})
 
 
 def _choices(kind: str) -> tuple[str, ...]:

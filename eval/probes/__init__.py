@@ -14,6 +14,7 @@ from eval.probes import robustness
 from eval.probes.words import Words
 from twinforge.records import QUESTION
 
+FAILING = "failing"  # the suite of `eval.probes.failing`, which alone reads the lake
 PROBE = pa.schema(
     [
         *QUESTION,

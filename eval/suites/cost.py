@@ -17,7 +17,8 @@ import pyarrow as pa
 
 from eval.bootstrap import interval, ratio_draws
 from eval.evidence import Evidence, Measures, Result
-from eval.measures import COSTS, Cell, Entry, Estimate, Sample, better, entry, mean_of, share_entry
+from eval.meanings import COSTS, better
+from eval.measures import Cell, Entry, Estimate, Sample, entry, mean_of, share_entry
 from eval.scores import score
 
 SPLIT, ALL, SAMPLE = "test", "all", "sample"

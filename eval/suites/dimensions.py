@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from eval.bootstrap import interval
 from eval.evidence import Evidence, Measures, Result
-from eval.measures import Cell, Entry, Sample, better, difference_entry, entry, mean_of, share_entry
+from eval.meanings import better
+from eval.measures import Cell, Entry, Sample, difference_entry, entry, mean_of, share_entry
 from eval.probes.dimensions import ALL, NAME
 from eval.scores import SCORE, score
 from twinforge.agents.shapley import shapley

@@ -12,7 +12,8 @@ import pandas as pd
 
 from eval.bootstrap import interval, ratio_draws, share_interval
 from eval.evidence import Evidence, Measures, Result
-from eval.measures import DRIFT, Cell, Estimate, Sample, entry
+from eval.meanings import DRIFT
+from eval.measures import Cell, Estimate, Sample, entry
 from twinforge.drift.trial import RUN, SOON
 
 TOTALS = {  # measure -> the columns whose sums it divides

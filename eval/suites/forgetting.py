@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from eval.bootstrap import interval, smallest_difference
 from eval.evidence import Evidence, Measures, Result
-from eval.measures import Cell, Entry, Sample, better, entry, mean_of, share_entry
+from eval.meanings import better
+from eval.measures import Cell, Entry, Sample, entry, mean_of, share_entry
 from twinforge.errors import UserError
 
 BASE = "base"

@@ -16,8 +16,9 @@ import pyarrow as pa
 
 from eval.bootstrap import interval, share_interval
 from eval.evidence import Evidence, Measures, Result
-from eval.measures import Better, Cell, Entry, Estimate, Sample, entry, mean_of
-from twinforge.claims import CLAIM, EXISTS, PREMISES, WRONG, kinds_of, withstands
+from eval.meanings import Better
+from eval.measures import Cell, Entry, Estimate, Sample, entry, mean_of
+from twinforge.claims import CLAIM, PREMISES, WRONG, kinds_of, withstands
 
 NAME = "hallucination"
 TWIN, LLM, REFERENCE = "twin", "llm", "reference"
@@ -179,7 +180,6 @@ def _withstood(own: pd.DataFrame, trapped: pd.DataFrame) -> pd.Series:
     found = []
     for report, asset, quantity in zip(trapped["report"], trapped["trap_asset"], trapped["trap_quantity"], strict=True):
         rows = said.get(str(report), seen.iloc[:0])
-        rows = rows[(rows["quantity"] == quantity) | (quantity == EXISTS)]
         found.append(
             withstands((asset, quantity), list(zip(rows["asset"], rows["quantity"], rows["status"], strict=True)))
         )

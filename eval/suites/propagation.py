@@ -14,7 +14,8 @@ import pandas as pd
 
 from eval.bootstrap import interval
 from eval.evidence import Evidence, Measures, Result
-from eval.measures import PROPAGATION, Cell, Estimate, Sample, entry, mean_of, share_entry
+from eval.meanings import PROPAGATION
+from eval.measures import Cell, Estimate, Sample, entry, mean_of, share_entry
 from eval.retries import asked_again
 from eval.rolling import AT, ROLL, RULE, TWIN, WRONG
 from twinforge.errors import UserError

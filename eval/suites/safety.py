@@ -13,7 +13,8 @@ import pyarrow as pa
 
 from eval.bootstrap import interval
 from eval.evidence import Evidence, Measures, Result
-from eval.measures import Cell, Sample, better, entry, mean_of, share_entry
+from eval.meanings import better
+from eval.measures import Cell, Sample, entry, mean_of, share_entry
 from eval.scores import score
 from eval.suites.quality import REPORTED, with_base_at_best
 

@@ -75,7 +75,7 @@ CLAIM = pa.schema(
         ("end", pa.int64()),
         ("status", pa.string()),  # one of STATUSES
         ("made_up", pa.bool_()),  # speaks of an asset that the knowledge graph lacks as if it were there
-        ("log", pa.float64()),  # mean log-probability of the claim's tokens
+        ("log", pa.float64()),  # log-probability of the claim's tokens, summed
         ("entropy", pa.float64()),  # largest entropy among them, nats
         ("agreement", pa.float64()),  # share of the further samples that claim the same; NaN where there are none
     ]
@@ -161,9 +161,10 @@ def facts_of(report: pd.Series) -> list[Fact]:
 
 def withstands(trap: tuple[str, str], claims: Sequence[tuple[str, str, str]]) -> bool:
     """Whether a report sets a wrong premise right: it says something true, or that it can't tell, of what the premise is about
-    (asset, quantity), and nothing wrong of that asset.
+    (asset, quantity), and nothing wrong of it; of an asset that is not there, nothing wrong at all.
 
     claims : asset, quantity and status of each claim.
     """
     set_right = any((a, q) == trap and status in ("supported", "abstained") for a, q, status in claims)
-    return set_right and not any(a == trap[0] and status in WRONG for a, _, status in claims)
+    about = (status for a, q, status in claims if a == trap[0] and trap[1] in (q, EXISTS))
+    return set_right and not any(status in WRONG for status in about)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from benchmarks.weights import Rows, cross_validated, fit_gate, gated
-from pipelines.integrate import Fact
+from benchmarks.weights import Rows, compared, cross_validated, fit_gate, gated, weights_table
+from pipelines.integrate import MODELS, Fact
+from tests.eval import synthetic
 
 
 def facts_of(n: int, told: bool, seed: int = 0) -> list[Fact]:
@@ -57,3 +59,21 @@ def test_a_gate_of_nothing_leaves_the_fixed_weights_and_none_changes_their_sum()
 def test_the_state_is_followed_where_it_tells_whom_to_trust(told: bool) -> None:
     best = cross_validated(facts_of(300, told)).set_index("penalty").loc[3.0]
     assert (best["gain"] > 2 * best["error"] > 0) if told else (best["gain"] < 2 * best["error"])
+
+
+def test_the_ways_are_compared_on_any_split() -> None:
+    """Where the language model is misled as a side lies, equal weights trust it more than those fitted when it was the worst."""
+    learnt = synthetic.questions(16, 6, "train", seed=1).assign(validation=True)
+    lying = synthetic.questions(8, 6, "lying P", seed=2).assign(validation=False)
+    questions = pd.concat([learnt, lying], ignore_index=True)
+    rates = dict(zip(MODELS, (0.3, 0.9, 0.9), strict=True))
+    known = {
+        model: synthetic.answers(questions, rate, seed=i).set_index("question")["p"].to_dict()
+        for i, (model, rate) in enumerate(rates.items())
+    }
+    result = compared(questions, known, ["lying P"])
+    ways = result["splits"]["lying P"]
+    assert set(result["splits"]) <= {"lying P", "lying P, rule wrong"} and set(ways) == {"uniform", "fixed", "state"}
+    assert ways["fixed"]["n"] == len(lying) and ways["fixed"]["accuracy"]["lead"] == 0
+    assert ways["uniform"]["log_score"]["high"] < 0  # nats behind the fixed ones
+    assert "| lying P | following the state |" in weights_table(result)

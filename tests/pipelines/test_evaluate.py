@@ -69,12 +69,14 @@ def project(
     probes = probes[probes["probe"] != "asked in other unit"]  # the scripted answers know one unit
     sources = dict.fromkeys(test["template"], Source(("P",), ""))
     less = dimensions.ask(some_states(test, 6, 1), lambda rows, kept: keep_marked(rows, kept, sources))
+    lying = less[less["probe"] == "PC"].assign(suite="failing", probe="lying P", id="lie-" + less["original"])
+    less = pd.concat([less, lying], ignore_index=True)
     blanked = [canaries(rows, name) for name, rows in (("train", learnt), ("test", test.head(20)))]
     asked = pd.concat([probes, less[PROBE.names], *blanked], ignore_index=True)
     write_table(asked, paths.probe_questions, PROBE)
     write_table(synthetic.answers(asked, 0.7), paths.probe_answers, ANSWER)
     for i, expert in enumerate(("boost", "rule")):
-        seen = synthetic.answers(less[less["probe"].str.contains("C")], 0.9, seed=5 + i)
+        seen = synthetic.answers(less[less["probe"].str.contains("C|lying")], 0.9, seed=5 + i)
         write_table(seen, paths.probe_expert(expert), ANSWER)
     write_table(general({"base": 0.8, "llm": 0.6}), paths.probe_general, GENERAL)
     write_json(Integration({}, {}).to_json(), paths.integration)
@@ -135,6 +137,13 @@ def test_the_three_stages_leave_all_that_is_read_later(project: Paths) -> None:
     assert set(again) == {"checked", "again"} and again["checked"]["right_then"]["llm"]["value"] > 0.8
     less = read_json(project.metrics)["dimensions"]
     assert {f"test|{kept}" for kept in ("none", "P", "A", "C", "PA", "PC", "AC", "PAC")} == set(less) - {"test"}
+    weak = read_json(project.metrics)["failing"]["test"]
+    assert set(weak) == {"dead P", "dead A", "dead C", "lying P"}
+    assert set(weak["lying P"]["accuracy"]) == {"twin", "uniform", "llm", "boost"}
+    assert set(weak["dead C"]["accuracy"]) == {"twin", "uniform", "llm"}
+    assert set(weak["dead C"]["answered"]) == {"twin", "llm"}
+    assert weak["lying P"]["accuracy"]["twin"] == weak["lying P"]["accuracy"]["uniform"]  # its weights are equal
+    assert weak["lying P"]["wrong_gained"]["twin"]["n"] == weak["dead A"]["accuracy"]["boost"]["n"] > 0
     for kept in ("none", "P", "A", "PA"):  # no computational side, no experts: what the language model says alone
         cell = less[f"test|{kept}"]["all"]["accuracy"]
         assert cell["twin"] == cell["llm"]
@@ -151,6 +160,7 @@ def test_the_three_stages_leave_all_that_is_read_later(project: Paths) -> None:
     assert read_json(project.gate)["verdict"] == "no baseline"
     report.main("toy")
     page = project.report.read_text(encoding="utf-8")
+    assert "Failing: wrong gained with a side dead, late or lying" in page
     assert "Dimensions: accuracy credit physical" in page and 'aria-label="dimensions"' in page
     bought = read_json(project.metrics)["cost"]["test"]["all"]["bought_seconds"]
     assert set(bought) == {*RATES} - {"base-few"} and bought["twin"]["value"] > 0 > bought["copy"]["value"]
@@ -159,8 +169,8 @@ def test_the_three_stages_leave_all_that_is_read_later(project: Paths) -> None:
     assert "Robustness: accuracy lost" in page and "flipped by a hidden instruction, at most 0 %: twin" in page
     assert f"llm missed ({100 * flipped:.1f} %)" in page
     assert "nothing released yet" in page and page.count("<svg") == len(report.PLOTS) + len(report.OPTIONAL)
-    assert "<h2>Drift</h2>" in page and "right asset" in page
-    assert "Propagation: over rule" in page and "sensors read every 4, at most 1.5: twin kept" in page
+    assert "<b>drift</b> <span" in page and "right asset" in page
+    assert "Propagation: over rule" in page and "sensors read every 4 steps, at most 1.5: twin kept" in page
     assert "Safety on test: recommend" in page and "Contamination on test: canary" in page
 
     assert read_json(project.metrics)["drift"]["shift"]["bias"]["found"]["soon"]["value"] == 1.0
@@ -206,7 +216,7 @@ def test_a_sector_in_which_nothing_is_watched_has_no_drift_section(project: Path
     gate.main("toy")
     report.main("toy")
     assert read_json(project.metrics)["drift"] == {} and not (project.plots / "drift.svg").exists()
-    assert "<h2>Drift</h2>" not in project.report.read_text(encoding="utf-8")
+    assert "<b>drift</b> <span" not in project.report.read_text(encoding="utf-8")
 
 
 def test_a_twin_that_answered_no_test_question_is_refused(project: Paths) -> None:

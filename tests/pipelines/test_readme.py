@@ -104,6 +104,18 @@ def test_the_dimensions_page_gets_its_tables() -> None:
     assert "| none | 90.0 | 90.0 [80.0, 100.0] | 0.90 | 70.0 | 70.0 [60.0, 80.0] | 0.70 |" in page
 
 
+def test_the_dimensions_page_tells_of_failing_sides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("docs/dimensions.md").write_text("# D\n<!-- failing toy -->\nold\n<!-- end -->\nafter\n", encoding="utf-8")
+    cell = {"accuracy": {"twin": entry(0.8), "boost": entry(0.7)}, "wrong_gained": {"twin": entry(0.2)}}
+    nothing = {split: {"all": {}} for split in ("test", "shift")}
+    write_json({"quality": nothing, "failing": {"test": {"lying P": cell}}}, Paths("toy").metrics)
+    readme.main("toy")
+    page = Path("docs/dimensions.md").read_text(encoding="utf-8")
+    assert "| lying P | 40 | 80.0 [70.0, 90.0] | 70.0 [60.0, 80.0] |" in page and "| lying P | 40 | 20.0 [" in page
+    assert "old" not in page and page.endswith("<!-- end -->\nafter\n")
+
+
 def test_the_cost_page_gets_its_tables() -> None:
     Path("docs/cost.md").write_text("# Cost\n<!-- cost toy -->\n<!-- end -->\nafter\n", encoding="utf-8")
     spent = {"tokens": {"rule": entry(0), "llm": entry(90)}, "seconds": {"rule": entry(1e-5), "llm": entry(0.1)}}

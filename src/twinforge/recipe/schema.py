@@ -241,7 +241,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "train": ("sector", "module", "seed", "model", "lora", "train", "experts", "compute", "budget.epochs"),
     "answer": ("sector", "seed", "model", "compute", "budget.few_shot_sample", "budget.shots"),
     "think": ("sector", "module", "seed", "lake.system", "curate.jump", "model", "compute", "budget.slow_sample"),
-    "probe": ("sector", "module", "seed", "model", "compute", "budget.probe_states"),
+    "probe": ("sector", "module", "seed", "lake.system", "curate.jump", "model", "compute", "budget.probe_states"),
     "write": ("sector", "module", "seed", "model", "compute", "budget.probe_states"),
     "integrate": ("sector", "seed", "integrate"),
     "roll": ("sector", "module", "seed", "lake", "model", "compute", "budget.probe_states"),

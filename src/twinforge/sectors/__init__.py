@@ -242,6 +242,13 @@ class Sector(Protocol):
         """The calls of `tools` (with them) by which an operator checks an answer to a row of `records.QUESTION`."""
         ...
 
+    def retell(
+        self, row: Mapping[str, Any], state: State, other: State, dimension: Dimension, recipe: Any
+    ) -> dict[str, Any] | None:
+        """A question of `questions` about `state` as it stood if the signals of one dimension were those of `other` (optional);
+        its truth stays. None where these can't say what it rests on. `twinforge.sectors.failing` has what it takes."""
+        ...
+
     def streams(self, recipe: Any) -> Streams:
         """Sensors beside what is expected of them, in calm and through known changes (optional: without it, drift is watched
         in the twin's answers and in the questions' wording only)."""

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from twinforge.records import KNOWLEDGE
+from twinforge.records import KNOWLEDGE, Dimension
 from twinforge.sectors import Episode, State, Streams
 from twinforge.sectors.energy import instruments, plan, reports
 from twinforge.sectors.energy import questions as asking
@@ -100,6 +100,13 @@ def ask(state: State, template: str, slots: Mapping[str, str], wording: str, rec
     return asking.ask(state, _grid_of(state, recipe), template, slots, wording)
 
 
+def retell(
+    row: Mapping[str, Any], state: State, other: State, dimension: Dimension, recipe: Any
+) -> dict[str, Any] | None:
+    """A question about a state as it stood if one dimension's signals were those of another one."""
+    return asking.retell(row, state, other, dimension, _grid_of(state, recipe))
+
+
 def report(state: State, phrasing: str, rng: np.random.Generator, recipe: Any) -> dict[str, Any] | None:
     """A request for a situation report on one line (see `twinforge.sectors.Sector`)."""
     return reports.report(state, _grid_of(state, recipe), phrasing, rng)
@@ -161,5 +168,5 @@ def _typical(grid: Grid, count: int) -> Injections:
 
 __all__ = [
     "CLAUSES", "NAME", "SIGNALS", "TEMPLATES", "Settings", "ask", "calls", "check", "claims", "episode_count", "episodes", "keep",
-    "knowledge", "questions", "report", "request", "rollouts", "streams", "tools",
+    "knowledge", "questions", "report", "request", "retell", "rollouts", "streams", "tools",
 ]  # fmt: skip

@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 
 from twinforge.errors import UserError
-from twinforge.records import AnswerSpace
+from twinforge.records import AnswerSpace, Dimension
 from twinforge.sectors import State, Template
 from twinforge.sectors.energy.builders import BUILDERS, CHOOSERS, NOTHING, Draft, band
 from twinforge.sectors.energy.context import context, facts, notes
 from twinforge.sectors.energy.grid import Grid
 from twinforge.sectors.energy.linear import linear_contingency
+from twinforge.sectors.energy.signals import SIGNALS
 from twinforge.sectors.energy.standards import CLAUSES
 from twinforge.sectors.energy.templates import BY_NAME
 from twinforge.sectors.energy.view import View
+from twinforge.sectors.failing import mixed, retold, slots_in
 
 NEAR = 6  # demands among which those that lose supply are sought
 Slots = dict[str, str]
@@ -70,6 +72,24 @@ def ask(state: State, grid: Grid, template: str, slots: Mapping[str, str], wordi
         candidates = _demands(view, slots["outage"], rng)
     asked = (chosen, dict(slots), candidates)
     return _row(view, asked, context(view), wording)
+
+
+def retell(
+    row: Mapping[str, Any], state: State, other: State, dimension: Dimension, grid: Grid
+) -> dict[str, Any] | None:
+    """A question about a state as it stood if one dimension's signals were those of another state (see `sectors.failing`).
+
+    An estimate of the very pair is made from what the other state read. None where no remedies of this outage were worked out there.
+    """
+    template = BY_NAME[row["template"]]
+    slots = slots_in(template, row["text"])
+    if dimension == "computational" and {"outage", "line"} <= slots.keys():
+        other = with_estimate(other, grid, slots["outage"], slots["line"])
+    view = View(mixed(state, other, dimension, SIGNALS), grid)
+    if template.skill == "recommend" and slots["outage"] not in {outage for outage, _ in view.action_estimates}:
+        return None
+    candidates = {"suspect": row["options"][:-1], "supply": row["options"]}.get(template.name, ())
+    return retold(row, _row(view, (template, slots, tuple(candidates)), context(view), row["text"]))
 
 
 def ahead(state: State, grid: Grid, lines: Sequence[str]) -> list[dict[str, Any]]:
