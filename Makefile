@@ -79,7 +79,7 @@ guarantee-plots: env ## the pictures of docs/guarantees.md (a few seconds)
 
 clean: ## remove what the pipeline made (its cache, .dvc/cache, and .venv stay)
 	rm -rf .scratch runs .pytest_cache .mypy_cache .ruff_cache .hypothesis models twins
-	rm -rf data/recipe data/lake data/curated data/answers data/probes data/texts data/integrated data/drift data/studies
+	rm -rf data/recipe data/lake data/curated data/answers data/probes data/texts data/integrated data/drift data/rolled data/thoughts data/studies
 	find src pipelines eval tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 define set-profile

@@ -133,7 +133,7 @@ OTHERS: dict[str, tuple[Better, str]] = {
     "retry_gain": ("higher", "asked again: right after less right before, paired"),
     "set_right": ("higher", "asked again: share of the wrong answers that became right"),
     "set_wrong": ("lower", "asked again: share of the right answers that became wrong"),
-    "retry_lead": ("higher", "asked again: right less right after a fresh thought at the same tokens, paired"),
+    "retry_lead": ("higher", "asked again: right less right after a fresh thought, paired"),
     "right_always": ("higher", "robustness: share of the questions right as they stood and after every change"),
 }
 

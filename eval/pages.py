@@ -218,7 +218,7 @@ def retries(ways: Mapping[str, Any]) -> str:
     shares = (
         ("Right before, %", "right_first"), ("Right after, %", "right_then"), ("After less before, points", "retry_gain"),
         ("Of the wrong ones set right, %", "set_right"), ("Of the right ones set wrong, %", "set_wrong"),
-        ("Right after less that after a fresh thought at the same tokens, points", "retry_lead"),
+        ("Right after less that after a fresh thought, points", "retry_lead"),
     )  # fmt: skip
     tables = [detectors(title, ways, measure, 100, names, 1) for title, measure in shares]
     return "\n\n".join([*tables, detectors("Tokens of asking again", ways, "tokens", names=names, digits=0)])
@@ -298,8 +298,11 @@ def figure(entry: Mapping[str, Any]) -> str:
 
 
 def percent(entry: Mapping[str, Any], digits: int = 0) -> str:
+    value = f"{round(100 * entry['value'], 1) + 0.0:.1f}"
+    if entry["low"] is None or entry["high"] is None:
+        return value
     low, high = (f"{round(100 * entry[end], digits) + 0.0:.{digits}f}" for end in ("low", "high"))
-    return f"{round(100 * entry['value'], 1) + 0.0:.1f} [{low}, {high}]"
+    return f"{value} [{low}, {high}]"
 
 
 def share_text(entry: Mapping[str, Any], best: float, count: int) -> str:

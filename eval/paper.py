@@ -123,7 +123,7 @@ def _feedback(metrics: Metrics) -> tuple[str, str]:
 
 
 def _retries(metrics: Metrics) -> tuple[str, str]:
-    """Holds if asked again with evidence the tuned model is right more often than before and than after a fresh thought at the same tokens,
+    """Holds if asked again with evidence the tuned model is right more often than before and than after a fresh thought of the same length,
     both beyond noise; in part if one of both."""
     cells = metrics["propagation"]["test"]
     gain, lead = (cells["checked"][name]["llm"] for name in ("retry_gain", "retry_lead"))

@@ -1,9 +1,9 @@
 """Asked again: what a second look at its own answer corrects and what it spoils, with evidence from outside and without.
 
-The first answer is the model's plain one. It is asked again whether it was right or wrong, since it can't know, in three ways of like
-length (stage `think`): "reflected" on its answer (Shinn et al. 2023, arXiv:2303.11366, without the feedback); "checked": the same with
-what the sector's tools tell; "again": a fresh thought that knows of no answer, the mean of both: what the tokens alone buy.
-The tools compute from readings, as an operator does; none of the three sees an outcome.
+The first answer is the model's plain one. It is asked again whether it was right or wrong, since it can't know, in three ways of the
+same length at most (stage `think`): "reflected" on its answer (Shinn et al. 2023, arXiv:2303.11366, without the feedback); "checked": the same with
+what the sector's tools tell; "again": a fresh thought that knows of no answer: what one more thought buys. All three may write as much; what each took in all,
+the tools' words among it, is `tokens`. The tools compute from readings, as an operator does; none of the three sees an outcome.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Reads the questions, the lake's readings, the adapter and the first answers; writes data/thoughts/SECTOR/: MODEL-WAY.parquet and
 transcripts.parquet (every thought). The ways: cot (one thought first), sc (several, the mean of their answers), react (thoughts and calls
 of the sector's tools); and asked again: reflected (on its own answer), checked (the same with what a tool tells), again (a fresh
-thought at the same tokens, the mean with the first answer). `budget.slow_sample` whole states' questions; a run that was cut off goes on
+thought that knows of no answer). `budget.slow_sample` whole states' questions; a run that was cut off goes on
 where it stopped.
 """
 
@@ -152,9 +152,7 @@ def ways(mind: Mind, desk: Desk, first: pd.Series) -> Made:
             for row in rows
         ]
         made[way] = mind.think(way, again, greedy)
-    fresh, thoughts = mind.think("again", plain, Style(MOST, 1, TEMPERATURE, seed + 1))
-    before = fresh.assign(p=[first[question] for question in fresh["question"]], tokens=0, seconds=0.0)
-    made["again"] = pd.concat([fresh, before]), thoughts
+    made["again"] = mind.think("again", plain, Style(MOST, 1, TEMPERATURE, seed + 1))
     return {way: (pooled(answers), thoughts) for way, (answers, thoughts) in made.items()}
 
 
