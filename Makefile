@@ -38,17 +38,17 @@ suites: env ## the same twin, its suites measured on more states (ten minutes mo
 	python -m pipelines.tidy
 	dvc repro $(addsuffix @energy,$(LAST))
 
-ablate: env ## twins tuned for each subset of the dimensions (about 45 minutes; again: goes on)
+ablate: env ## twins tuned for each subset of the dimensions (45 minutes, estimated; again: goes on)
 	python -m pipelines.study energy ablate
 
-scale: env ## accuracy, cost and error growth by size of the grid and skills an adapter (about 50 minutes; again: goes on)
+scale: env ## accuracy, cost and error growth by size of the grid and skills an adapter (50 minutes, estimated; again: goes on)
 	python -m pipelines.study energy scale
 
-learning: env ## accuracy by states seen in training (about 20 minutes; again: goes on)
+learning: env ## accuracy by states seen in training (20 minutes, estimated; again: goes on)
 	python -m pipelines.study energy learning
 
-test: env ## all tests
-	pytest -q
+test: env ## all tests, two at a time
+	OMP_NUM_THREADS=1 pytest -q -n 2 --dist loadfile
 
 lint: env ## style and types
 	ruff check .

@@ -100,11 +100,12 @@ def load(paths: Paths) -> Evidence:
     claims = sure_of(claims, backing_of(paths, claims), stored.statements)
     rolled, train = read_table(paths.rolled_answers, ROLL), read_table(paths.questions("train"), QUESTION)
     return Evidence(
-        questions, answers, sets, stored.alpha, recipe.evaluate.resamples, recipe.seed, probes, told, general, drift,
-        pd.concat(requests, ignore_index=True), read_table(paths.written, TEXT), claims, rolled, weak, weak_sets,
-        train[~train["validation"]],
-        {file.stem: read_table(file, ANSWER) for file in sorted(paths.thoughts.glob("*-*.parquet"))},
-        dict(read_table(paths.episodes, EPISODE)[["episode", "regime"]].itertuples(index=False, name=None)),
+        questions, answers, sets, stored.alpha, recipe.evaluate.resamples, recipe.seed,
+        probes=probes, probe_answers=told, general=general, drift=drift,
+        reports=pd.concat(requests, ignore_index=True), texts=read_table(paths.written, TEXT), claims=claims, rolled=rolled,
+        failing=weak, failing_sets=weak_sets, train=train[~train["validation"]],
+        thoughts={file.stem: read_table(file, ANSWER) for file in sorted(paths.thoughts.glob("*-*.parquet"))},
+        regimes=dict(read_table(paths.episodes, EPISODE)[["episode", "regime"]].itertuples(index=False, name=None)),
     )  # fmt: skip
 
 

@@ -81,7 +81,9 @@ def main(sector: str) -> None:
         fill(f"contamination {sector}", contamination(shared), CONTAMINATION)
     for study, page in STUDIES.items():
         if (file := Paths(sector).study(study)).is_file():
-            fill(f"{study} {sector}", study_pages.PAGES[study](Measured.from_json(read_json(file)), metrics), page)
+            tables = study_pages.PAGES[study](Measured.from_json(read_json(file)), metrics)
+            picture = f"![{study}](../{file.with_suffix('.png').as_posix()})"
+            fill(f"{study} {sector}", f"{tables}\n\n{picture}", page)
     if metrics.get("cost", {}).get("test"):
         fill(f"cost {sector}", costs(metrics["cost"]), COST)
 
