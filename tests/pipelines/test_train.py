@@ -289,9 +289,10 @@ def test_probes_without_dimensions_are_answered_by_those_who_learnt_to(trained: 
     assert less.groupby("original").size().eq(7).all() and set(less["original"]) == set(reworded["original"])
     for name in ("boost", "rule"):
         told = read_table(PATHS.probe_expert(name), ANSWER).set_index("question")["p"]
-        probes = less.loc[told.index]
-        assert set(probes["probe"]) == {"C", "PC", "AC"} and (name == "boost" or probes["rule_defined"].all())
-        assert all(len(p) == space_of(row).size for p, (_, row) in zip(told, probes.iterrows(), strict=True))
+        seen = asked.set_index("id").loc[told.index]
+        assert set(seen["suite"]) == {"dimensions", "failing"} and (name == "boost" or seen["rule_defined"].all())
+        assert set(seen.loc[seen["suite"] == "dimensions", "probe"]) == {"C", "PC", "AC"}
+        assert all(len(p) == space_of(row).size for p, (_, row) in zip(told, seen.iterrows(), strict=True))
     write_toy(here, **settings(budget={"probe_states": 0}))
     pipelines.probe.main("toy")
     assert not len(read_table(PATHS.probe_questions, PROBE)) and not len(
