@@ -21,7 +21,7 @@ help: ## show this list
 env: $(STAMP) ## virtual environment in .venv, every version as in requirements.lock
 
 twin: PROFILE ?= cpu
-twin: env ## the digital twin of a power grid, from nothing to ten answers (27 minutes on two cores)
+twin: env ## the digital twin of a power grid, from nothing to ten answers (half an hour, estimated, on two cores)
 	@$(set-profile)
 	python -m pipelines.tidy
 	dvc repro $(addsuffix @energy,$(LAST))
