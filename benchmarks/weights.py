@@ -28,12 +28,12 @@ from eval.probes import PROBE
 from eval.scores import score
 from eval.suites.failing import FAILURES, asked_of
 from pipelines import told_in_one_line
-from pipelines.integrate import MODELS, Fact, facts
+from pipelines.integrate import Fact, facts
 from pipelines.readme import fill
 from twinforge.agents.integration import Floats, Integration, fit, log_floor, pairs, pool
 from twinforge.card import table
 from twinforge.files import read_table, write_json
-from twinforge.records import ANSWER, QUESTION, SPLITS
+from twinforge.records import ANSWER, PARTS, QUESTION, SPLITS
 
 PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 FOLDS, RESAMPLES, SEED = 5, 1000, 17
@@ -80,7 +80,7 @@ def gated(fixed: Floats, state: Floats, gate: Floats) -> Floats:
 
 def state_of(parts: Vectors) -> Floats:
     """How unsure each part is (entropy over its largest), and how far each two are apart (total variation): both 0 to 1."""
-    logs = [np.asarray(log_floor(parts[name])) for name in MODELS]
+    logs = [np.asarray(log_floor(parts[name])) for name in PARTS]
     unsure = [-float((np.exp(log) * log).sum()) / np.log(len(log)) for log in logs]
     apart = [0.5 * float(np.abs(np.exp(a) - np.exp(b)).sum()) for a, b in combinations(logs, 2)]
     return np.array([*unsure, *apart])
@@ -88,15 +88,15 @@ def state_of(parts: Vectors) -> Floats:
 
 def rows_of(told: Sequence[Fact], integration: Integration) -> Rows:
     """Facts that all parts answered, with the fixed weights of their groups."""
-    vectors = [{name: np.asarray(fact.parts[name], dtype=float) for name in MODELS} for fact in told]
-    longest = max(len(parts[MODELS[0]]) for parts in vectors)
-    logs = np.zeros((len(told), len(MODELS), longest))
+    vectors = [{name: np.asarray(fact.parts[name], dtype=float) for name in PARTS} for fact in told]
+    longest = max(len(parts[PARTS[0]]) for parts in vectors)
+    logs = np.zeros((len(told), len(PARTS), longest))
     absent = np.ones((len(told), longest), bool)
     for i, parts in enumerate(vectors):
-        size = len(parts[MODELS[0]])
-        logs[i, :, :size] = [log_floor(parts[name]) for name in MODELS]
+        size = len(parts[PARTS[0]])
+        logs[i, :, :size] = [log_floor(parts[name]) for name in PARTS]
         absent[i, :size] = False
-    weights = [[integration.weights(fact.group, MODELS)[name] for name in MODELS] for fact in told]
+    weights = [[integration.weights(fact.group, PARTS)[name] for name in PARTS] for fact in told]
     state = np.stack([state_of(parts) for parts in vectors])
     return Rows(logs, absent, np.array([fact.truth for fact in told]), np.array(weights), state)
 
@@ -114,7 +114,7 @@ def fit_gate(rows: Rows, penalty: float) -> Floats:
 
 def fitted(told: Sequence[Fact]) -> Integration:
     """Fixed weights, as the stage `integrate` fits them."""
-    parts = {name: [fact.parts[name] for fact in told] for name in MODELS}
+    parts = {name: [fact.parts[name] for fact in told] for name in PARTS}
     return fit(parts, [f.truth for f in told], [f.group for f in told], [f.episode for f in told])
 
 
@@ -128,7 +128,7 @@ def cross_validated(told: Sequence[Fact]) -> pd.DataFrame:
         unseen = [fact for fact in told if fold[fact.episode] == held]
         integration = fitted(seen)
         train, test = standard(rows_of(seen, integration), rows_of(unseen, integration))
-        still = test.losses(np.zeros((len(MODELS), train.state.shape[1])))
+        still = test.losses(np.zeros((len(PARTS), train.state.shape[1])))
         for penalty in PENALTIES:
             for fact, gain in zip(unseen, still - test.losses(fit_gate(train, penalty)), strict=True):
                 gains[penalty][fact.episode] += float(gain)
@@ -150,11 +150,11 @@ def pooled(question: pd.Series, parts: Vectors, weigh: Callable[[Vectors], Float
     """The answer vector of one question under the weights (m,) that `weigh` gives; of a set each entry is a yes or no of its own."""
 
     def one(vectors: Vectors) -> Floats:
-        return pool(vectors, dict(zip(MODELS, weigh(vectors), strict=True)))
+        return pool(vectors, dict(zip(PARTS, weigh(vectors), strict=True)))
 
     if question["kind"] != "entities":
         return one(parts)
-    entries = range(len(parts[MODELS[0]]))
+    entries = range(len(parts[PARTS[0]]))
     return np.array([one({name: pairs(p[i]) for name, p in parts.items()})[1] for i in entries])
 
 
@@ -165,7 +165,7 @@ def compared(
 
     questions : `records.QUESTION` and `split`; known : model -> question -> answer vector.
     """
-    parts = [{name: np.asarray(known[name][question], dtype=float) for name in MODELS} for question in questions["id"]]
+    parts = [{name: np.asarray(known[name][question], dtype=float) for name in PARTS} for question in questions["id"]]
     rows = list(zip(questions.to_dict("index").values(), parts, strict=True))
     told = [fact for row, vectors in rows if row["validation"] for fact in facts(pd.Series(row), vectors)]
     integration, checked = fitted(told), cross_validated(told)
@@ -180,13 +180,13 @@ def compared(
         for way in WAYS:
             vectors = []
             for question, each in own:
-                by_name = integration.weights(f"{question['asked']}/{question['kind']}", MODELS)
-                fixed = np.array([by_name[name] for name in MODELS])
+                by_name = integration.weights(f"{question['asked']}/{question['kind']}", PARTS)
+                fixed = np.array([by_name[name] for name in PARTS])
 
                 def weigh(seen: Vectors, way: str = way, fixed: Floats = fixed) -> Floats:
                     if way == "state":
                         return gated(fixed, (state_of(seen) - mean) / scale, gate)
-                    return fixed if way == "fixed" else np.full(len(MODELS), 1 / len(MODELS))
+                    return fixed if way == "fixed" else np.full(len(PARTS), 1 / len(PARTS))
 
                 vectors.append(pooled(question, each, weigh))
             asked = questions[questions["split"] == split]
@@ -237,9 +237,9 @@ def weights_table(result: Mapping[str, Any]) -> str:
 
 def main() -> None:
     splits = [read_table(PATHS.questions(name), QUESTION).assign(split=name) for name in SPLITS]
-    known = {name: read_table(PATHS.answers_of(name), ANSWER).set_index("question")["p"] for name in MODELS}
+    known = {name: read_table(PATHS.answers_of(name), ANSWER).set_index("question")["p"] for name in PARTS}
     failing = asked_of(read_table(PATHS.probe_questions, PROBE))
-    files = {"llm": PATHS.probe_answers, **{name: PATHS.probe_expert(name) for name in MODELS if name != "llm"}}
+    files = {"llm": PATHS.probe_answers, **{name: PATHS.probe_expert(name) for name in PARTS if name != "llm"}}
     known = {
         name: pd.concat([p, read_table(files[name], ANSWER).set_index("question")["p"]]) for name, p in known.items()
     }

@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 
 from twinforge.agents.integration import Integration
-
-LLM = "llm"
+from twinforge.records import LLM
 
 
 def pooled(

@@ -18,12 +18,12 @@ import pandas as pd
 import pyarrow as pa
 from tqdm import tqdm
 
-from twinforge.records import space_of
+from twinforge.records import LLM, space_of
 from twinforge.sectors import Rollout
 
 NEVER, SIMULATOR = "never", "simulator"
 WRONG = {"wrong answer": NEVER, "wrong answer, simulator": SIMULATOR}  # -> the policy that it is compared with
-TWIN, LLM = "twin", "llm"
+TWIN = "twin"
 RULE, PERSISTENCE = "rule", "persistence"
 MODELS = (TWIN, "boost", RULE, PERSISTENCE)  # rolled under every policy
 ALONE = 8  # steps for which the language model alone is rolled, under "never"

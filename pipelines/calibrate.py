@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from pipelines import Paths, run
-from pipelines.integrate import MODELS as POOLED
 from twinforge.agents.integration import Integration
 from twinforge.backing import BACKING, chances
 from twinforge.claims import CLAIM, REPORT
@@ -23,7 +22,7 @@ from twinforge.conformal.text import Claims
 from twinforge.files import read_json, read_table
 from twinforge.reasoning.standing import pool_tables, signs_of
 from twinforge.recipe import read_slice
-from twinforge.records import ANSWER, QUESTION
+from twinforge.records import ANSWER, LLM, PARTS, QUESTION
 
 MODELS = ("twin", "llm")
 
@@ -61,9 +60,9 @@ def fit_statements(
 def backing_of(paths: Paths, claims: pd.DataFrame) -> np.ndarray:
     """The chance (n,) that each claim of the language model's reports is so by the twin's own answers; NaN where it has none."""
     links, questions = read_table(paths.backing, BACKING), read_table(paths.backing_questions, QUESTION)
-    parts = {model: read_table(paths.backing_answers(model), ANSWER) for model in POOLED}
+    parts = {model: read_table(paths.backing_answers(model), ANSWER) for model in PARTS}
     integration = Integration.from_json(read_json(paths.integration))
-    answered = questions[questions["id"].isin(parts["llm"]["question"])]
+    answered = questions[questions["id"].isin(parts[LLM]["question"])]
     return chances(claims, links, questions, pool_tables(integration, answered, parts))
 
 

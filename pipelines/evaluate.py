@@ -1,8 +1,9 @@
 """Evaluate: every suite on the stored answers, and the curves and plots of the report.
 
-Reads the curated questions, data/answers/SECTOR/, data/probes/SECTOR/, data/texts/SECTOR/, data/drift/SECTOR/, data/rolled/SECTOR/, data/thoughts/SECTOR/, the regimes of the lake's episodes,
-the twin's answers, its weights and thresholds, and what studies measured (reports/studies/SECTOR/), where there are any; writes reports/SECTOR/metrics.json, summary.json (the few figures that `dvc metrics` shows), suites/ (a row a question
-and model, or a stretch and detector) and plots/ (CSV for `dvc plots`, PNG, SVG).
+Reads the curated questions, the SECTOR folders of data/answers/, probes/, texts/, drift/, rolled/ and thoughts/, the regimes of the lake's
+episodes, the twin's answers, its weights and thresholds, and what studies measured (reports/studies/SECTOR/), where there are any; writes
+reports/SECTOR/metrics.json, summary.json (the few figures that `dvc metrics` shows), suites/ (a row a question and model, or a stretch
+and detector) and plots/ (CSV for `dvc plots`, PNG, SVG).
 """
 
 from __future__ import annotations
@@ -16,14 +17,13 @@ from tqdm import tqdm
 
 from eval import curves, plots, suite_plots
 from eval.evidence import Evidence, Measures, Result
-from eval.pooled import LLM, pooled
+from eval.pooled import pooled
 from eval.probes import FAILING, PROBE, dimensions
 from eval.probes.general import GENERAL
 from eval.rolling import ROLL
 from eval.suites import SUITES, failing, propagation, robustness
 from pipelines import Paths, run
 from pipelines.calibrate import backing_of
-from pipelines.integrate import MODELS
 from twinforge.agents.integration import Integration
 from twinforge.claims import CLAIM, REPORT, TEXT
 from twinforge.conformal.calibration import Calibration, Promises, calibrate, covered
@@ -35,7 +35,7 @@ from twinforge.errors import UserError
 from twinforge.files import read_json, read_table, replacing, write_json, write_table
 from twinforge.reasoning.standing import signs_of
 from twinforge.recipe import read_slice
-from twinforge.records import ANSWER, EPISODE, QUESTION
+from twinforge.records import ANSWER, EPISODE, EXPERTS, LLM, QUESTION
 
 SPLITS = ("calibration", "test", "shift")
 
@@ -128,7 +128,7 @@ def probe_answers(paths: Paths, probes: pd.DataFrame, answers: Mapping[str, pd.D
     if not len(probes):
         return {}
     integration, own = Integration.from_json(read_json(paths.integration)), read_table(paths.probe_answers, ANSWER)
-    experts = {model: answers[model] for model in MODELS if model != LLM}
+    experts = {model: answers[model] for model in EXPERTS}
     blind = {model: read_table(paths.probe_expert(model), ANSWER) for model in experts}
     seen = (dimensions.NAME, FAILING)
     reworded, less = probes[probes["suite"] == robustness.NAME], probes[probes["suite"].isin(seen)]
@@ -146,7 +146,7 @@ def failing_answers(
     if not len(asked):
         return {}
     rows = {model: each[each["question"].isin(asked["id"])] for model, each in told.items()}
-    experts = {model: read_table(paths.probe_expert(model), ANSWER) for model in MODELS if model != LLM}
+    experts = {model: read_table(paths.probe_expert(model), ANSWER) for model in EXPERTS}
     originals = asked.drop_duplicates("original").assign(id=lambda each: each["original"])
     sound = answers[LLM][answers[LLM]["question"].isin(originals["id"])]
     parts = (
@@ -160,9 +160,14 @@ def failing_answers(
 
 def plain_sets(questions: pd.DataFrame, answers: pd.DataFrame, stored: Calibration, model: str) -> pd.DataFrame:
     """The stored calibration's sets of one model (columns `eval.scores.SETS`); none that follow a stream."""
+    return _measured_sets(questions, answers, stored, model).assign(covered_online=np.nan, whole_online=np.nan)
+
+
+def _measured_sets(questions: pd.DataFrame, answers: pd.DataFrame, stored: Calibration, model: str) -> pd.DataFrame:
+    """Sets with whether they hold the truth, and their size."""
     sets = stored.sets(questions, answers, model)
     size = sets["members"].map(len).astype(float).where(sets["kind"] != "number")
-    return sets.assign(covered=covered(questions, sets), size=size, covered_online=np.nan, whole_online=np.nan)
+    return sets.assign(covered=covered(questions, sets), size=size)
 
 
 def calibrated_sets(
@@ -181,10 +186,8 @@ def calibrated_sets(
             own = calibrate(calibration, {model: rows}, stored.alpha, twin.risk, twin.delta)
         else:
             continue
-        sets = own.sets(questions, rows, model)
-        size = sets["members"].map(len).astype(float).where(sets["kind"] != "number")
         online = followed(own.models[model], questions, rows, own.alpha)
-        found[model] = sets.assign(covered=covered(questions, sets), size=size).merge(online, "left", on="question")
+        found[model] = _measured_sets(questions, rows, own, model).merge(online, "left", on="question")
     return found
 
 

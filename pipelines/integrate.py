@@ -16,15 +16,13 @@ from pipelines import Paths, run
 from twinforge.agents.integration import Integration, fit, pairs
 from twinforge.errors import UserError
 from twinforge.files import read_table, write_json, write_table
-from twinforge.records import ANSWER, QUESTION, SPLITS, membership, space_of
-
-MODELS = ("llm", "boost", "rule")
+from twinforge.records import ANSWER, PARTS, QUESTION, SPLITS, membership, space_of
 
 
 def main(sector: str) -> None:
     paths = Paths(sector)
     questions = pd.concat([read_table(paths.questions(split), QUESTION) for split in SPLITS], ignore_index=True)
-    answers = {model: read_table(paths.answers_of(model), ANSWER).set_index("question") for model in MODELS}
+    answers = {model: read_table(paths.answers_of(model), ANSWER).set_index("question") for model in PARTS}
     for model, table in answers.items():
         if not table.index.is_unique:
             raise UserError(f"{paths.answers_of(model)}: answers a question twice; delete it and run `dvc repro` again")

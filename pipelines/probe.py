@@ -22,20 +22,18 @@ from eval.probes.words import Words
 from pipelines import Paths, run
 from twinforge.files import read_table, replacing, sha256, write_table
 from twinforge.lake.quality import check_readings
-from twinforge.lake.states import Key, readings_of
+from twinforge.lake.states import keys_of, states_at
 from twinforge.lake.store import read_lake
 from twinforge.model.adapter import load_adapter
 from twinforge.model.answers import answer, plan
 from twinforge.model.base import base_folder, load_base, weights_hash
 from twinforge.model.prompt import Prompt
 from twinforge.recipe import Slice, read_slice
-from twinforge.records import ANSWER, KNOWLEDGE, OUTCOME, QUESTION
-from twinforge.sectors import State, load_sector
+from twinforge.records import ANSWER, EXPERTS, KNOWLEDGE, QUESTION
+from twinforge.sectors import load_sector
 from twinforge.sectors.dimensions import BLIND, letters
 from twinforge.training.checkpoints import forget_others, run_key
 from twinforge.training.experts import Experts
-
-EXPERTS = ("boost", "rule")  # of the twin
 
 
 def main(sector: str) -> None:
@@ -72,21 +70,12 @@ def _failing(recipe: Slice, paths: Paths, questions: pd.DataFrame) -> pd.DataFra
     if not len(questions) or not hasattr(sector, "retell"):
         return pd.DataFrame(columns=PROBE.names)
     sound = check_readings(read_lake(paths.lake).observations, sector.SIGNALS, recipe.curate.jump).readings
-    every, keys = _keys(sound), _keys(questions)
+    every, keys = keys_of(sound), keys_of(questions)
     earlier = failing.before(keys, every)
-    read = readings_of(sound, list({*keys, *earlier.values()}))
-    states = {
-        key: State(key.episode, key.time, values, pd.DataFrame(columns=OUTCOME.names))
-        for key, values in zip(read.keys, read.values, strict=True)
-    }
+    states = states_at(sound, [*keys, *earlier.values()])
     before = {key: states[other] for key, other in earlier.items()}
     world = failing.World({key: states[key] for key in keys}, before, sector.SIGNALS, sector.retell, recipe)
     return failing.ask(questions, world, recipe.seed)
-
-
-def _keys(rows: pd.DataFrame) -> list[Key]:
-    named = rows[["episode", "time"]].drop_duplicates().itertuples(index=False, name=None)
-    return [Key(str(episode), pd.Timestamp(time)) for episode, time in named]
 
 
 def _answers(recipe: Slice, paths: Paths, asked: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from transformers.utils import logging
 
-from eval.rolling import LLM, ROLL, TWIN, policies, roll
+from eval.rolling import ROLL, TWIN, policies, roll
 from pipelines import Paths, run
 from twinforge.agents.integration import Integration
 from twinforge.errors import UserError
@@ -23,12 +23,12 @@ from twinforge.model.answers import answer, plan
 from twinforge.model.base import load_base
 from twinforge.model.prompt import Prompt
 from twinforge.recipe import read_slice
+from twinforge.records import LLM, PARTS
 from twinforge.sectors import load_sector
 from twinforge.training.experts import Experts
 
 STEPS, SHORT = 96, 12  # hours; the short ones where few states are probed
 STATES = 7  # probed states for which one rollout is made
-PARTS = (LLM, "boost", "rule")
 
 
 def main(sector: str) -> None:

@@ -22,7 +22,6 @@ from eval.suites import SUITES, hallucination
 from pipelines import Paths
 from pipelines.calibrate import backing_of
 from pipelines.evaluate import SPLITS, probe_answers, sure_of
-from pipelines.integrate import MODELS
 from twinforge.claims import CLAIM, REPORT, TEXT
 from twinforge.conformal.calibration import Calibration
 from twinforge.errors import UserError
@@ -30,7 +29,7 @@ from twinforge.files import read_table
 from twinforge.model.answers import sample_states
 from twinforge.reasoning.reporting import claims_of
 from twinforge.recipe import Slice, read_slice
-from twinforge.records import ANSWER, KNOWLEDGE, QUESTION
+from twinforge.records import ANSWER, KNOWLEDGE, PARTS, QUESTION
 from twinforge.sectors import load_sector
 
 SCORED = ("quality", "robustness", "hallucination")  # suites whose questions anyone can answer from a file
@@ -124,7 +123,7 @@ def _written(file: Path, paths: Paths, recipe: Slice) -> tuple[Result, str, bool
 def scored(name: str, found: Predictions, suite: str, paths: Paths, recipe: Slice) -> Result:
     """A suite's result with these answers as one more model of that name."""
     questions, probes = _asked(paths)
-    stored = {model: read_table(paths.answers_of(model), ANSWER) for model in ("twin", *MODELS)}
+    stored = {model: read_table(paths.answers_of(model), ANSWER) for model in ("twin", *PARTS)}
     stored = {model: rows[rows["question"].isin(questions["id"])] for model, rows in stored.items()}
     return SUITES[suite](_evidence(name, found, questions, probes, stored, paths, recipe))
 

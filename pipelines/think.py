@@ -23,12 +23,13 @@ from transformers.utils import logging
 from pipelines import Paths, run
 from twinforge.files import read_table, replacing, sha256, write_table
 from twinforge.lake.quality import check_readings
+from twinforge.lake.states import Key, keys_of, states_at
 from twinforge.model.adapter import load_adapter
 from twinforge.model.answers import sample_states
 from twinforge.model.base import base_folder, load_base, weights_hash
 from twinforge.model.prompt import Prompt
 from twinforge.model.write import Style
-from twinforge.packaging import at_states, rows_of
+from twinforge.packaging import rows_of
 from twinforge.reasoning.acting import START, example, manual, react
 from twinforge.reasoning.said import in_words
 from twinforge.reasoning.thinking import (
@@ -47,7 +48,7 @@ from twinforge.reasoning.thinking import (
     write_on,
 )
 from twinforge.recipe import Slice, read_slice
-from twinforge.records import ANSWER, OUTCOME, QUESTION, space_of
+from twinforge.records import ANSWER, QUESTION, space_of
 from twinforge.sectors import State, load_sector
 from twinforge.sectors.tools import Tool, call
 from twinforge.training.checkpoints import forget_others, run_key
@@ -162,7 +163,7 @@ class Desk:
 
     tools: Sequence[Tool]
     calls: Callable[[pd.Series], tuple[str, ...]]
-    states: Mapping[tuple[str, pd.Timestamp], State]
+    states: Mapping[Key, State]
     examples: Mapping[str, str]
 
     @classmethod
@@ -175,9 +176,9 @@ class Desk:
         train = read_table(paths.questions("train"), QUESTION)
         learnt = train[~train["validation"] & train["truth"].notna()]
         shown = learnt.sample(frac=1, random_state=recipe.seed).groupby("template").head(1)
-        keys = pd.concat([asked, shown])[["episode", "time"]]
-        sound = check_readings(rows_of(paths.observations, keys), plugin.SIGNALS, recipe.curate.jump).readings
-        desk = cls(tools, plugin.calls, _states(sound, keys), {})
+        rows = pd.concat([asked, shown])
+        sound = check_readings(rows_of(paths.observations, rows), plugin.SIGNALS, recipe.curate.jump).readings
+        desk = cls(tools, plugin.calls, states_at(sound, keys_of(rows)), {})
         examples = {row["template"]: desk.example(row) for _, row in shown.iterrows() if plugin.calls(row)}
         return cls(tools, plugin.calls, desk.states, examples)
 
@@ -190,7 +191,7 @@ class Desk:
         return "; ".join(told) or "no tool tells anything of it"
 
     def state(self, row: pd.Series) -> State:
-        return self.states[row["episode"], row["time"]]
+        return self.states[Key(row["episode"], row["time"])]
 
     def requests(self, rows: Sequence[pd.Series], words: Mapping[str, str]) -> list[Request]:
         told = manual(self.tools)
@@ -209,16 +210,6 @@ class Desk:
             return prompt.reference_ids(text)[:-1]
 
         return lambda talk, chosen: react(talk, self.tools, [self.state(rows[i]) for i in chosen], encode)
-
-
-def _states(sound: pd.DataFrame, keys: pd.DataFrame) -> dict[tuple[str, pd.Timestamp], State]:
-    """The states at `keys`, without what followed them."""
-    nothing, found = pd.DataFrame(columns=OUTCOME.names), {}
-    for (episode, time), own in at_states(sound, keys).groupby(["episode", "time"]):
-        names = zip(own["asset"], own["quantity"], strict=True)
-        key = str(episode), pd.Timestamp(str(time))
-        found[key] = State(*key, dict(zip(names, own["value"].astype(float), strict=True)), nothing)
-    return found
 
 
 if __name__ == "__main__":

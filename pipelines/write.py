@@ -25,12 +25,11 @@ from twinforge.model.prompt import Prompt
 from twinforge.model.write import Style, write
 from twinforge.reasoning.reporting import MOST, claims_of, request_ids
 from twinforge.recipe import read_slice
-from twinforge.records import ANSWER, KNOWLEDGE, QUESTION
+from twinforge.records import ANSWER, EXPERTS, KNOWLEDGE, LLM, PARTS, QUESTION
 from twinforge.sectors import load_sector
 from twinforge.training.checkpoints import forget_others, run_key
 from twinforge.training.experts import Experts
 
-LLM, EXPERTS = "llm", ("boost", "rule")  # the parts of the twin
 SAMPLES = 3  # further ones of a report
 BATCH = 32  # texts a pass
 
@@ -49,7 +48,7 @@ def main(sector: str) -> None:
     backing = backing_questions(paths, asked)
     texts, answers = (
         pd.DataFrame(columns=TEXT.names),
-        dict.fromkeys((LLM, *EXPERTS), pd.DataFrame(columns=ANSWER.names)),
+        dict.fromkeys(PARTS, pd.DataFrame(columns=ANSWER.names)),
     )
     if len(asked):
         few = chosen["test"].iloc[: recipe.budget.probe_states]
@@ -126,7 +125,7 @@ class Desk:
     def answers(self, questions: pd.DataFrame) -> dict[str, pd.DataFrame]:
         """What each part of the twin answers, rows of `records.ANSWER`."""
         if questions.empty:
-            return dict.fromkeys((LLM, *EXPERTS), pd.DataFrame(columns=ANSWER.names))
+            return dict.fromkeys(PARTS, pd.DataFrame(columns=ANSWER.names))
         size, keep = self._recipe.compute.answer_batch_trees, self._scratch / "backing"
         trees, ids = plan(self._prompt, questions), questions["id"].tolist()
         own = answer(self._model, self._prompt, trees, ids, size, "what backs them", keep)

@@ -13,7 +13,7 @@ from tests import toy_water as water
 from tests.toy_terms import ACTIONS, BY_NAME, CAUSES, CLAUSES, LEVEL, PUMPS, SIGNALS, TANKS, USERS
 from twinforge.records import AnswerSpace, Dimension
 from twinforge.sectors import State, Template
-from twinforge.sectors.failing import TOLD, mixed, retold, slots_in
+from twinforge.sectors.failing import TOLD, mixed, retold, slots_of
 
 
 def context(state: State) -> str:
@@ -53,7 +53,7 @@ def retell(
 ) -> dict[str, Any] | None:
     """A question about a state as it stood if one dimension's signals were those of another one."""
     template, told = BY_NAME[row["template"]], mixed(state, other, dimension, SIGNALS)
-    body = _ASK[template.name](told, slots_in(template, row["text"]), tuple(row["options"]))
+    body = _ASK[template.name](told, slots_of(template, row["text"]), tuple(row["options"]))
     return retold(row, {**row, "context": context(told), **{name: body[name] for name in TOLD if name in body}})
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from tests.toy_terms import BY_NAME, CAUSES, CLAUSES, PUMPS, TANKS
 from twinforge.errors import UserError
 from twinforge.sectors import State
-from twinforge.sectors.tools import Tool, slots_in
+from twinforge.sectors.tools import Tool
 
 CALLS = {"loss-level": "loss {cause}", "loss-class": "loss {cause}", "later-level": "ahead {tank} {hours}", "failure": "age {pump}",
          "clause": "clauses", "dry": "pumps"}  # fmt: skip
@@ -28,7 +28,7 @@ def tools(recipe: Any) -> tuple[Tool, ...]:
 
 
 def calls(question: pd.Series) -> tuple[str, ...]:
-    slots = slots_in(BY_NAME[question["template"]], question["text"])
+    slots = BY_NAME[question["template"]].slots_in(question["text"])
     if slots is None or question["template"] not in CALLS:
         return ()
     return (CALLS[question["template"]].format(**{name: value.split()[-1] for name, value in slots.items()}),)

@@ -2,8 +2,8 @@
 
 After Kapoor et al. (2024), "AI Agents That Matter", arXiv:2407.01502: an expensive way is worth its cost only where it beats the simple
 ones at equal budget. Ways that answered a sample only are compared on that sample, the skill "sample" of metrics.json; "all" holds the
-ways that answered every test question. Accuracy stands by kind of scenario too, seen in training or held out: words that training questions were asked in
-and words that they were not, and on split "shift" every regime that training never saw.
+ways that answered every test question. Accuracy stands by kind of scenario too, seen in training or held out: words that training
+questions were asked in and words that they were not, and on split "shift" every regime that training never saw.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -120,6 +120,16 @@ def read_table(path: Path, schema: pa.Schema) -> pd.DataFrame:
         return table.select(schema.names).cast(schema).to_pandas()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise UserError(f"{path}: a column has the wrong type ({error})") from error
+
+
+def kept(path: Path | None, schema: pa.Schema, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """The table that lies at `path`, else what `make` makes, which then lies there; None keeps nothing."""
+    if path and path.is_file():
+        return read_table(path, schema)
+    made = make()
+    if path:
+        write_table(made, path, schema)
+    return made
 
 
 def sha256(path: Path) -> str:

@@ -212,6 +212,9 @@ ANSWER = pa.schema(
         ("seconds", pa.float64()),
     ]
 )
+LLM, EXPERTS = "llm", ("boost", "rule")
+PARTS = (LLM, *EXPERTS)
+"""The twin's parts, whose answers are pooled: the tuned language model and the experts that it is pooled with."""
 
 
 def question_id(episode: str, time: pd.Timestamp, asked: str, text: str) -> str:

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from benchmarks.weights import Rows, compared, cross_validated, fit_gate, gated, weights_table
-from pipelines.integrate import MODELS, Fact
+from pipelines.integrate import Fact
 from tests.eval import synthetic
+from twinforge.records import PARTS
 
 
 def facts_of(n: int, told: bool, seed: int = 0) -> list[Fact]:
@@ -66,7 +67,7 @@ def test_the_ways_are_compared_on_any_split() -> None:
     learnt = synthetic.questions(16, 6, "train", seed=1).assign(validation=True)
     lying = synthetic.questions(8, 6, "lying P", seed=2).assign(validation=False)
     questions = pd.concat([learnt, lying], ignore_index=True)
-    rates = dict(zip(MODELS, (0.3, 0.9, 0.9), strict=True))
+    rates = dict(zip(PARTS, (0.3, 0.9, 0.9), strict=True))
     known = {
         model: synthetic.answers(questions, rate, seed=i).set_index("question")["p"].to_dict()
         for i, (model, rate) in enumerate(rates.items())

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from eval.rolling import AT, LLM, NEVER, ROLL, SIMULATOR, TWIN, WRONG, Own, policies, roll
+from eval.rolling import AT, NEVER, ROLL, SIMULATOR, TWIN, WRONG, Own, policies, roll
 from tests.eval.rolling import MIDDLE, Tanks, growing
+from twinforge.records import LLM
 
 
 def test_every_answer_becomes_the_next_reading() -> None:

@@ -16,7 +16,7 @@ from tests.toy_recipe import toy_slice
 from twinforge.errors import UserError
 from twinforge.records import Signal
 from twinforge.sectors import State, Template
-from twinforge.sectors.failing import OFF, TOLD, mixed, scaled, slots_in
+from twinforge.sectors.failing import OFF, TOLD, mixed, scaled, slots_of
 
 SIGNALS = (
     Signal("load", "%", 0, 400, "physical"), Signal("voltage", "pu", 0.7, 1.3, "physical"), Signal("switch", "1", 0, 1, "physical"),
@@ -54,10 +54,10 @@ def test_a_lie_is_consistent_and_could_be_true() -> None:
 
 
 def test_slots_are_read_back() -> None:
-    assert slots_in(LOSS, "If pump P1 trips, how full is L7?") == {"outage": "pump P1", "line": "L7"}
-    assert slots_in(LOSS, "L7 without L3?") == {"outage": "L3", "line": "L7"}
+    assert slots_of(LOSS, "If pump P1 trips, how full is L7?") == {"outage": "pump P1", "line": "L7"}
+    assert slots_of(LOSS, "L7 without L3?") == {"outage": "L3", "line": "L7"}
     with pytest.raises(UserError, match="'What about L3\\?' is no phrasing of the template 'loss'"):
-        slots_in(LOSS, "What about L3?")
+        slots_of(LOSS, "What about L3?")
 
 
 def test_a_toy_question_told_of_its_own_state_is_itself(tmp_path: Path) -> None:

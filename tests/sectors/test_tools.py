@@ -9,7 +9,7 @@ from tests.toy_terms import BY_NAME
 from tests.toy_tools import tools
 from twinforge.records import OUTCOME
 from twinforge.sectors import State
-from twinforge.sectors.tools import Tool, call, slots_in
+from twinforge.sectors.tools import Tool, call
 
 VALUES = {("tank A", "1 h forecast"): 2.5, ("pump P1", "status"): 1.0, ("pump P2", "status"): 0.0}
 TRUTH = pd.DataFrame({name: ["later"] for name in OUTCOME.names})
@@ -45,5 +45,5 @@ def test_slots_are_read_back_from_any_phrasing() -> None:
     ):
         template = BY_NAME[name]
         for phrasing in template.phrasings + template.held_out:
-            assert slots_in(template, phrasing.format(**slots)) == slots
-    assert slots_in(BY_NAME["dry"], "Is it raining?") is None
+            assert template.slots_in(phrasing.format(**slots)) == slots
+    assert BY_NAME["dry"].slots_in("Is it raining?") is None

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+
+from twinforge.records import OUTCOME
+from twinforge.sectors import State
 
 NEAR = 0.05  # of a quantity's standard deviation
 PROBES, BLOCK = 16, 512
@@ -50,6 +53,18 @@ def readings_of(readings: pd.DataFrame, keys: Sequence[Key]) -> Readings:
     found = tuple(Key(str(rows["episode"].iat[a]), pd.Timestamp(time[a])) for a in starts[:-1])
     state = np.repeat(np.arange(len(values)), np.diff(starts))
     return Readings(found, values, _physical(rows, state, len(values)))
+
+
+def states_at(readings: pd.DataFrame, keys: Iterable[Key]) -> dict[Key, State]:
+    """The states at `keys` from sound readings, without what followed them; one without a single reading is left out."""
+    found, nothing = readings_of(readings, list(dict.fromkeys(keys))), pd.DataFrame(columns=OUTCOME.names)
+    return {key: State(*key, values, nothing) for key, values in zip(found.keys, found.values, strict=True)}
+
+
+def keys_of(rows: pd.DataFrame) -> list[Key]:
+    """The states that rows with the columns episode and time belong to, each once."""
+    named = rows[["episode", "time"]].drop_duplicates().itertuples(index=False, name=None)
+    return [Key(str(episode), pd.Timestamp(time)) for episode, time in named]
 
 
 def _physical(rows: pd.DataFrame, state: np.ndarray, states: int) -> np.ndarray:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,7 +20,7 @@ from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from twinforge.errors import UserError
-from twinforge.files import read_table, write_table
+from twinforge.files import kept
 from twinforge.model.adapter import one_precision, whole
 from twinforge.model.base import longest
 from twinforge.model.digits import Trie, trie_of
@@ -142,15 +143,9 @@ def answer(
     with _reading(model, prompt) as columns, upper, bar:
         reader = _Reader(model, prompt, columns, asked, questions, lower)
         for number, start in enumerate(range(0, len(batches), KEPT_BATCHES)):
-            path = keep / f"{number:05}.parquet" if keep else None
-            if path and path.is_file():
-                part = read_table(path, ANSWER)
-                bar.update(len(part))
-            else:
-                part = reader.part(batches[start : start + KEPT_BATCHES], bar)
-                if path:
-                    write_table(part, path, ANSWER)
-            parts.append(part)
+            path, chosen = keep / f"{number:05}.parquet" if keep else None, batches[start : start + KEPT_BATCHES]
+            parts.append(kept(path, ANSWER, partial(reader.part, chosen, bar)))
+            bar.update(sum(map(len, parts)) - bar.n)  # of a part that lay there
     place = {question: row for row, question in enumerate(questions)}
     return pd.concat(parts).sort_values("question", key=lambda ids: ids.map(place)).reset_index(drop=True)
 

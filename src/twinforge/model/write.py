@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from tqdm import tqdm
 
 from twinforge.errors import UserError
-from twinforge.files import read_table, write_table
+from twinforge.files import kept
 from twinforge.model.adapter import one_precision
 from twinforge.model.answers import Model
 from twinforge.model.base import longest
@@ -78,15 +79,9 @@ def write(
     parts = []
     with tqdm(total=len(asked) * style.samples, desc=label, unit="text", disable=not label) as bar:
         for number, start in enumerate(range(0, len(order), size)):
-            path = keep / f"{number:05}.parquet" if keep else None
-            if path and path.is_file():
-                part = read_table(path, WRITTEN)
-            else:
-                part = _part(model, prompt, asked, order[start : start + size], style, number)
-                if path:
-                    write_table(part, path, WRITTEN)
-            bar.update(len(part))
-            parts.append(part)
+            path, chosen = keep / f"{number:05}.parquet" if keep else None, order[start : start + size]
+            parts.append(kept(path, WRITTEN, partial(_part, model, prompt, asked, chosen, style, number)))
+            bar.update(len(parts[-1]))
     return pd.concat(parts or [pd.DataFrame(columns=WRITTEN.names)]).sort_values(
         ["prompt", "sample"], ignore_index=True
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 from tqdm import tqdm
 
-from twinforge.files import read_table, write_table
+from twinforge.files import kept
 from twinforge.model.answers import Model, answer, plan
 from twinforge.model.prompt import Prompt, spoken
 from twinforge.model.write import Style
@@ -90,15 +91,9 @@ def think(
     parts = [pd.DataFrame(columns=["request", *THOUGHT.names[1:]])]
     with tqdm(total=len(requests) * style.samples, desc=label, unit="thought", disable=not label) as bar:
         for number, start in enumerate(range(0, len(order), size)):
-            path = keep / f"{number:05}.parquet" if keep else None
-            if path and path.is_file():
-                part = read_table(path, _PART)
-            else:
-                part = _part(model, prompt, requests, order[start : start + size], style, go_on, number)
-                if path:
-                    write_table(part, path, _PART)
-            bar.update(len(part))
-            parts.append(part)
+            path, chosen = keep / f"{number:05}.parquet" if keep else None, order[start : start + size]
+            parts.append(kept(path, _PART, partial(_part, model, prompt, requests, chosen, style, go_on, number)))
+            bar.update(len(parts[-1]))
     made = pd.concat(parts[1:] or parts).sort_values(["request", "sample"], ignore_index=True)
     names = [requests[i].question for i in made["request"]]
     return made.assign(question=pd.Series(names, dtype=str))[THOUGHT.names]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 import pkgutil
+import re
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from functools import cached_property
@@ -83,6 +84,14 @@ class Template:
     held_out: tuple[str, ...]
     slots: Mapping[str, str]
     space: AnswerSpace | None = None
+
+    def slots_in(self, text: str) -> dict[str, str] | None:
+        """What fills the slots of a question's text; None where it is in none of the phrasings."""
+        for phrasing in (*self.phrasings, *self.held_out):
+            pattern = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>.+?)", re.escape(phrasing))
+            if match := re.fullmatch(pattern, text):
+                return match.groupdict()
+        return None
 
 
 @dataclass(frozen=True)
@@ -278,17 +287,8 @@ def load_sector(module: str) -> Sector:
         known = ", ".join(sorted(m.name for m in pkgutil.iter_modules(__path__)))
         raise UserError(f"no sector module {module!r}; sectors that come with twinforge: {known}") from error
     parts = (
-        "NAME",
-        "SIGNALS",
-        "CLAUSES",
-        "TEMPLATES",
-        "Settings",
-        "episodes",
-        "episode_count",
-        "knowledge",
-        "questions",
-        "keep",
-    )
+        "NAME", "SIGNALS", "CLAUSES", "TEMPLATES", "Settings", "episodes", "episode_count", "knowledge", "questions", "keep",
+    )  # fmt: skip
     if missing := [part for part in parts if not hasattr(plugin, part)]:
         raise UserError(f"sector module {module!r} lacks {', '.join(missing)}; see twinforge.sectors.Sector")
     return cast(Sector, plugin)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -46,7 +45,7 @@ def retold(row: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any] |
     return {**row, **{name: asked[name] for name in TOLD}}
 
 
-def slots_in(template: Template, text: str) -> dict[str, str]:
+def slots_of(template: Template, text: str) -> dict[str, str]:
     """What fills a template's slots in a text made of one of its phrasings.
 
     Raises
@@ -54,9 +53,7 @@ def slots_in(template: Template, text: str) -> dict[str, str]:
     UserError
         The text is none of them.
     """
-    for phrasing in (*template.phrasings, *template.held_out):
-        parts = re.split(r"\{(\w+)\}", phrasing)
-        pattern = "".join(f"(?P<{part}>.+?)" if i % 2 else re.escape(part) for i, part in enumerate(parts))
-        if hit := re.fullmatch(pattern, text):
-            return hit.groupdict()
-    raise UserError(f"{text!r} is no phrasing of the template {template.name!r}; run `dvc repro` again")
+    found = template.slots_in(text)
+    if found is None:
+        raise UserError(f"{text!r} is no phrasing of the template {template.name!r}; run `dvc repro` again")
+    return found

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from twinforge.errors import UserError
-from twinforge.sectors import State, Template
+from twinforge.sectors import State
 
 
 @dataclass(frozen=True)
@@ -40,12 +39,3 @@ def call(tools: Sequence[Tool], state: State, words: str) -> str:
         return tool.use(replace(state, outcomes=state.outcomes.iloc[:0]), arguments)
     except UserError as error:
         return str(error)
-
-
-def slots_in(template: Template, text: str) -> dict[str, str] | None:
-    """What fills the slots of a question's text; None where it is in none of the template's phrasings."""
-    for phrasing in (*template.phrasings, *template.held_out):
-        pattern = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>.+?)", re.escape(phrasing))
-        if match := re.fullmatch(pattern, text):
-            return match.groupdict()
-    return None

@@ -15,7 +15,7 @@ from twinforge.sectors.energy.questions import with_estimate
 from twinforge.sectors.energy.standards import CLAUSES
 from twinforge.sectors.energy.templates import BY_NAME
 from twinforge.sectors.energy.view import View
-from twinforge.sectors.tools import Tool, slots_in
+from twinforge.sectors.tools import Tool
 
 NAN = float("nan")
 CALLS = {
@@ -36,7 +36,7 @@ CALLS = {
 
 def calls(question: pd.Series) -> tuple[str, ...]:
     """The calls that check an answer to a row of `records.QUESTION`; none for words that no template has."""
-    slots = slots_in(BY_NAME[question["template"]], str(question["text"]))
+    slots = BY_NAME[question["template"]].slots_in(str(question["text"]))
     return () if slots is None else (CALLS[question["template"]].format(**slots),)
 
 

@@ -19,7 +19,7 @@ from twinforge.sectors.energy.signals import SIGNALS
 from twinforge.sectors.energy.standards import CLAUSES
 from twinforge.sectors.energy.templates import BY_NAME
 from twinforge.sectors.energy.view import View
-from twinforge.sectors.failing import mixed, retold, slots_in
+from twinforge.sectors.failing import mixed, retold, slots_of
 
 NEAR = 6  # demands among which those that lose supply are sought
 Slots = dict[str, str]
@@ -82,7 +82,7 @@ def retell(
     An estimate of the very pair is made from what the other state read. None where no remedies of this outage were worked out there.
     """
     template = BY_NAME[row["template"]]
-    slots = slots_in(template, row["text"])
+    slots = slots_of(template, row["text"])
     if dimension == "computational" and {"outage", "line"} <= slots.keys():
         other = with_estimate(other, grid, slots["outage"], slots["line"])
     view = View(mixed(state, other, dimension, SIGNALS), grid)
